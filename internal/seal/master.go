@@ -37,7 +37,7 @@ func NewMaster(key []byte) (Master, error) {
 		return nil, unusable("it has %d bytes, not %d random ones", len(key), keySize)
 	}
 	if trivial(key) {
-		return nil, unusable("its bytes are not random")
+		return nil, unusable("its bytes are not random ones (text, hex digits and repeated bytes are refused)")
 	}
 	id, err := derive(key, labelMasterID)
 	if err != nil {
@@ -54,15 +54,16 @@ func NewMaster(key []byte) (Master, error) {
 	return &localMaster{id: b64.EncodeToString(id[:9]), box: b}, nil
 }
 
-// trivial recognises keys made of a few different bytes, such as zeros or a
-// word: of 32 random bytes, fewer than 16 different ones come up less than once
-// in 2^60 keys.
+// trivial recognises what has 32 bytes but not 256 bits: a few different bytes
+// only, such as zeros, and text. Of random keys it refuses one in 2^45.
 func trivial(key []byte) bool {
 	seen := make(map[byte]bool, len(key))
+	text := true
 	for _, c := range key {
 		seen[c] = true
+		text = text && c >= 0x20 && c < 0x7f
 	}
-	return len(seen) < 16
+	return text || len(seen) < 16
 }
 
 // Wrap implements Master.
@@ -84,7 +85,9 @@ func (m *localMaster) Unwrap(aad, sealed string) ([]byte, error) {
 }
 
 // Format implements fmt.Formatter: a key is never printed (SEC-248).
-func (m *localMaster) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "seal.Master([redacted])") }
+func (m *localMaster) Format(f fmt.State, _ rune) {
+	_, _ = io.WriteString(f, "seal.Master([redacted])")
+}
 
 // LogValue implements slog.LogValuer.
 func (m *localMaster) LogValue() slog.Value { return slog.StringValue("seal.Master([redacted])") }
