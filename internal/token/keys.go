@@ -20,4 +20,21 @@ type Vault interface {
 	Open(ctx context.Context, t tenant.Tenant, purpose, id, sealed string) ([]byte, error)
 	// Derive is a 256-bit key of the tenant for one labelled purpose (SEC-146).
 	Derive(ctx context.Context, t tenant.Tenant, label string) ([]byte, error)
+	// OpenClientSecret and OpenSigningSecret are the HS256 secrets of ID tokens
+	// and of an API's access tokens, in clear.
+	OpenClientSecret(ctx context.Context, t tenant.Tenant, clientID string, s tenant.ClientSecret) (string, error)
+	OpenSigningSecret(ctx context.Context, t tenant.Tenant, r tenant.ResourceServer) (string, error)
 }
+
+// Purposes of the records this package seals.
+const (
+	purposeSigningKey = "signing_key"
+	// PurposeRefresh is the purpose of the secret of refresh-token values.
+	PurposeRefresh = "refresh_token"
+)
+
+// Labels of the derived keys, as in the table of seal/labels.go (SEC-146).
+const (
+	labelOpaque        = "bulla/tenant/opaque-token/v1"
+	labelAuthorization = "bulla/tenant/authorization/v1"
+)

@@ -1,0 +1,295 @@
+package token
+
+import (
+	"context"
+	"crypto"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/hmac"
+	"crypto/rsa"
+	"crypto/sha1" //nolint:gosec // x5t is SHA-1 by definition (RFC 7517 §4.8); nothing rests on it
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+
+	"github.com/bulla-auth/bulla/internal/jose"
+	"github.com/bulla-auth/bulla/internal/tenant"
+)
+
+// ErrNoKey says that the tenant has no key that may sign with the algorithm.
+// Nothing else is used in its place (SEC-148).
+var ErrNoKey = errors.New("no signing key")
+
+// Ring holds the tenants' signing keys: parsed and precomputed in memory, under
+// the tenant's configuration version. It is safe for concurrent use.
+type Ring struct {
+	keys  Keys
+	vault Vault
+	cache perTenant[ringState]
+}
+
+// NewRing is a Ring whose keys are found in keys and opened by v.
+func NewRing(keys Keys, v Vault) *Ring { return &Ring{keys: keys, vault: v} }
+
+// ringState is a tenant's ring at one configuration version.
+type ringState struct {
+	// published are the keys of the JWKS in its order: current, next, previous.
+	published []*ringKey
+	byKid     map[string]*ringKey
+	// encoders of the current keys, one for each algorithm and type.
+	encoders map[encoderName]*jose.Encoder
+	jwks     []byte
+	// opaque seals opaque tokens, authorization is the key of the first part of
+	// a jti.
+	opaque        cipher.AEAD
+	authorization []byte
+}
+
+type encoderName struct {
+	alg jose.Algorithm
+	typ string
+}
+
+// ringKey is a parsed key. A record that has not changed is not parsed again.
+type ringKey struct {
+	record  tenant.SigningKey
+	public  crypto.PublicKey
+	private crypto.Signer // only of keys that sign or have signed here
+	x5c     [][]byte
+	x5t     string
+}
+
+// Format implements fmt.Formatter (SEC-248).
+func (k *ringKey) Format(f fmt.State, _ rune) { formatRedacted(f, "token.ringKey") }
+
+// Format implements fmt.Formatter (SEC-248).
+func (s *ringState) Format(f fmt.State, _ rune) { formatRedacted(f, "token.ringState") }
+
+// Format implements fmt.Formatter (SEC-248).
+func (r *Ring) Format(f fmt.State, _ rune) { formatRedacted(f, "token.Ring") }
+
+// LogValue implements slog.LogValuer.
+func (r *Ring) LogValue() slog.Value { return logRedacted("token.Ring") }
+
+// Types of the tokens we sign.
+const (
+	typJWT    = "JWT"
+	typAccess = "at+jwt" // RFC 9068 §2.1
+)
+
+// algorithms that each family signs.
+var algorithms = map[string][]jose.Algorithm{
+	familyRSA:   {jose.RS256, jose.PS256, jose.RS512},
+	familyES256: {jose.ES256},
+	familyEdDSA: {jose.EdDSA},
+}
+
+func (r *Ring) state(ctx context.Context, t tenant.Tenant) (*ringState, error) {
+	return r.cache.get(ctx, t, func(ctx context.Context, old *ringState) (*ringState, error) {
+		s, err := r.load(ctx, t, old)
+		if err != nil {
+			return nil, fmt.Errorf("load key ring of tenant %s: %w", t.ID, err)
+		}
+		return s, nil
+	})
+}
+
+func (r *Ring) load(ctx context.Context, t tenant.Tenant, old *ringState) (*ringState, error) {
+	records, err := r.keys.SigningKeys(ctx, t.ID)
+	if err != nil {
+		return nil, err
+	}
+	s := &ringState{byKid: make(map[string]*ringKey), encoders: make(map[encoderName]*jose.Encoder)}
+	for _, record := range records {
+		if record.State == tenant.KeyRevoked {
+			continue
+		}
+		k, err := r.parse(ctx, t, record, old)
+		if err != nil {
+			return nil, fmt.Errorf("signing key %s: %w", record.Kid, err)
+		}
+		s.published = append(s.published, k)
+		s.byKid[record.Kid] = k
+		if record.State == tenant.KeyCurrent {
+			s.addEncoders(k)
+		}
+	}
+	slices.SortStableFunc(s.published, publishedOrder)
+	if s.jwks, err = s.document(t.Settings.Flags.RemoveAlgFromJWKS); err != nil {
+		return nil, err
+	}
+
+	opaque, err := r.vault.Derive(ctx, t, labelOpaque)
+	if err != nil {
+		return nil, err
+	}
+	block, err := aes.NewCipher(opaque)
+	if err != nil {
+		return nil, err
+	}
+	if s.opaque, err = cipher.NewGCMWithRandomNonce(block); err != nil {
+		return nil, err
+	}
+	s.authorization, err = r.vault.Derive(ctx, t, labelAuthorization)
+	return s, err
+}
+
+// parse reads a record; the private key only of the key that signs, so that no
+// other is opened without need.
+func (r *Ring) parse(ctx context.Context, t tenant.Tenant, record tenant.SigningKey, old *ringState) (*ringKey, error) {
+	signs := record.State == tenant.KeyCurrent
+	if old != nil {
+		k := old.byKid[record.Kid]
+		if k != nil && sameMaterial(k.record, record) && (!signs || k.private != nil) {
+			again := *k
+			again.record = record
+			return &again, nil
+		}
+	}
+	k := &ringKey{record: record}
+	der, err := base64.StdEncoding.DecodeString(record.Public)
+	if err != nil {
+		return nil, fmt.Errorf("read public key: %w", err)
+	}
+	if k.public, err = x509.ParsePKIXPublicKey(der); err != nil {
+		return nil, fmt.Errorf("read public key: %w", err)
+	}
+	if record.Certificate != "" {
+		cert, err := base64.StdEncoding.DecodeString(record.Certificate)
+		if err != nil {
+			return nil, fmt.Errorf("read certificate: %w", err)
+		}
+		sum := sha1.Sum(cert) //nolint:gosec // see the import
+		k.x5c, k.x5t = [][]byte{cert}, b64.EncodeToString(sum[:])
+	}
+	if !signs {
+		return k, nil
+	}
+	private, err := r.vault.Open(ctx, t, purposeSigningKey, record.Kid, record.Private)
+	if err != nil {
+		return nil, err
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(private)
+	if err != nil {
+		return nil, errors.New("read private key: damaged") // the cause could repeat key material
+	}
+	signer, ok := parsed.(crypto.Signer)
+	if !ok || !samePublic(signer.Public(), k.public) {
+		return nil, errors.New("read private key: not that of the public key")
+	}
+	k.private = signer
+	return k, nil
+}
+
+func sameMaterial(a, b tenant.SigningKey) bool {
+	return a.Private == b.Private && a.Public == b.Public && a.Certificate == b.Certificate && a.Algorithm == b.Algorithm
+}
+
+func samePublic(a, b crypto.PublicKey) bool {
+	key, ok := a.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && key.Equal(b)
+}
+
+// publishedOrder puts RSA keys before others, and of one family the current key
+// before next and previous ones, the latest first (keys-and-validation.md §1.1).
+func publishedOrder(a, b *ringKey) int {
+	rank := func(k *ringKey) int {
+		n := 0
+		if k.record.Algorithm != familyRSA {
+			n = 3
+		}
+		switch k.record.State {
+		case tenant.KeyCurrent:
+		case tenant.KeyNext:
+			n++
+		default:
+			n += 2
+		}
+		return n
+	}
+	if d := rank(a) - rank(b); d != 0 {
+		return d
+	}
+	return b.record.CurrentUntil.Compare(a.record.CurrentUntil)
+}
+
+func (s *ringState) addEncoders(k *ringKey) {
+	for _, alg := range algorithms[k.record.Algorithm] {
+		var signer jose.Signer
+		switch key := k.private.(type) {
+		case *rsa.PrivateKey:
+			signer = jose.NewRSASigner(alg, key)
+		case *ecdsa.PrivateKey:
+			signer = jose.NewECSigner(key)
+		case ed25519.PrivateKey:
+			signer = jose.NewEdSigner(key)
+		}
+		for _, typ := range []string{typJWT, typAccess} {
+			s.encoders[encoderName{alg, typ}] = jose.NewEncoder(jose.Header{Alg: alg, Typ: typ, Kid: k.record.Kid}, signer)
+		}
+	}
+}
+
+// encoder is that of the current key for alg and typ, or ErrNoKey.
+func (s *ringState) encoder(alg jose.Algorithm, typ string) (*jose.Encoder, error) {
+	e := s.encoders[encoderName{alg, typ}]
+	if e == nil {
+		return nil, fmt.Errorf("%w for %s", ErrNoKey, alg)
+	}
+	return e, nil
+}
+
+// document is the JWKS: public members only, never a symmetric key (SEC-140).
+func (s *ringState) document(withoutAlg bool) ([]byte, error) {
+	var set jose.Set
+	for _, k := range s.published {
+		key := jose.Key{Kid: k.record.Kid, Use: "sig", Public: k.public, X5C: k.x5c, X5T: k.x5t}
+		if !withoutAlg {
+			key.Alg = algorithms[k.record.Algorithm][0]
+		}
+		set.Keys = append(set.Keys, key)
+	}
+	return json.Marshal(set)
+}
+
+// JWKS is the tenant's key set as it is published. A tenant without keys is an
+// error: an empty set would tell caches to forget good keys (D7). The caller
+// must not change the bytes.
+func (r *Ring) JWKS(ctx context.Context, t tenant.Tenant) ([]byte, error) {
+	s, err := r.state(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	if len(s.published) == 0 {
+		return nil, ErrNoKey
+	}
+	return s.jwks, nil
+}
+
+// authorizationSize is the length of the first part of a jti, in bytes.
+const authorizationSize = 16
+
+// AuthorizationHash is the keyed hash under which an authorization (a family, a
+// code, a client grant and its epoch) is the first part of its tokens' jti, and
+// the key of its entry on the denylist (D5).
+func (r *Ring) AuthorizationHash(ctx context.Context, t tenant.Tenant, authorization string) (string, error) {
+	s, err := r.state(ctx, t)
+	if err != nil {
+		return "", err
+	}
+	return b64.EncodeToString(s.authorizationHash(authorization)), nil
+}
+
+func (s *ringState) authorizationHash(authorization string) []byte {
+	mac := hmac.New(sha256.New, s.authorization)
+	_, _ = io.WriteString(mac, authorization)
+	return mac.Sum(nil)[:authorizationSize]
+}
