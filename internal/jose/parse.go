@@ -86,10 +86,10 @@ func (t *Token) readHeader() error {
 		switch string(m.Name) {
 		case "alg":
 			var s string
-			s, ok = StringValue(m.Value)
+			s, ok = usual(m.Value)
 			t.Alg = Algorithm(s)
 		case "typ":
-			t.Typ, ok = StringValue(m.Value)
+			t.Typ, ok = usual(m.Value)
 		case "kid":
 			t.Kid, ok = StringValue(m.Value)
 			ok = ok && len(t.Kid) <= MaxKidSize
@@ -108,6 +108,21 @@ func (t *Token) readHeader() error {
 		return malformed("no alg")
 	}
 	return nil
+}
+
+// usual is StringValue, without an allocation for what most headers say.
+func usual(value []byte) (string, bool) {
+	switch string(value) {
+	case `"RS256"`:
+		return string(RS256), true
+	case `"ES256"`:
+		return string(ES256), true
+	case `"JWT"`:
+		return "JWT", true
+	case `"at+jwt"`:
+		return "at+jwt", true
+	}
+	return StringValue(value)
 }
 
 func malformed(why string) error { return fmt.Errorf("%w: %s", ErrMalformed, why) }

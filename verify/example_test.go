@@ -1,0 +1,93 @@
+package verify_test
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"os"
+
+	"github.com/bulla-auth/bulla/verify"
+)
+
+// An API with an open page, one for everybody with a token, and one for those
+// whose token has a scope.
+func Example() {
+	verifier, err := verify.New(verify.Options{
+		Issuer:   "https://tenant.example.com/",
+		Audience: []string{"https://api.example.com/"},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	signedIn := verifier.Middleware(nil)
+
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /public", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintln(w, "hello")
+	})
+	mux.Handle("GET /private", signedIn(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		claims, _ := verify.FromContext(r.Context())
+		fmt.Fprintln(w, "hello", claims.Subject())
+	})))
+	mux.Handle("GET /messages", signedIn(verify.RequireScope("read:messages")(http.NotFoundHandler())))
+
+	for _, path := range []string{"/public", "/private"} {
+		w := httptest.NewRecorder()
+		mux.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+		fmt.Printf("%d %q\n", w.Code, w.Header().Get("WWW-Authenticate"))
+	}
+	// Output:
+	// 200 ""
+	// 401 "Bearer"
+}
+
+// Without the middleware: 401 for what is wrong with the token, 503 for the rest.
+func ExampleVerifier_Verify() {
+	verifier, err := verify.New(verify.Options{
+		Issuer:   "https://tenant.example.com/",
+		Audience: []string{"https://api.example.com/"},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	handle := func(w http.ResponseWriter, r *http.Request) {
+		claims, err := verifier.Verify(r.Context(), r.Header.Get("X-Token"))
+		switch {
+		case errors.Is(err, verify.ErrInvalidToken):
+			http.Error(w, "token refused", http.StatusUnauthorized)
+		case err != nil:
+			http.Error(w, "try again", http.StatusServiceUnavailable)
+		default:
+			fmt.Fprintln(w, "hello", claims.Subject())
+		}
+	}
+	r := httptest.NewRequest("GET", "/", nil)
+	r.Header.Set("X-Token", "not.a.token")
+	w := httptest.NewRecorder()
+	handle(w, r)
+	fmt.Println(w.Code)
+	// Output: 401
+}
+
+// An issuer with a certificate of your own authority.
+func ExampleOptions_hTTPClient() {
+	pem, err := os.ReadFile("ca.pem")
+	if err != nil {
+		log.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(pem)
+	verifier, err := verify.New(verify.Options{
+		Issuer:     "https://localhost:8443/",
+		Audience:   []string{"https://api.example.com/"},
+		HTTPClient: &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	_ = verifier
+}
