@@ -25,9 +25,12 @@ const AssertionTypeJWTBearer = "urn:ietf:params:oauth:client-assertion-type:jwt-
 // ClientAuthentication is how a request says who asks. Method is how it came:
 // AuthNone when only a client_id was sent.
 type ClientAuthentication struct {
-	Method        string
-	ClientID      string
-	Secret        string
+	Method   string
+	ClientID string
+	Secret   string
+	// RawSecret is the secret of a Basic header as it stood there, when it reads
+	// otherwise without the form-decoding of RFC 6749 §2.3.1; else empty.
+	RawSecret     string
 	Assertion     string
 	AssertionType string
 }

@@ -1,0 +1,144 @@
+package oauth
+
+import (
+	"encoding/base64"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// ParseTokenRequest reads a request to the token endpoint (RFC 6749 §3.2). The
+// request is as far as it could be read, for the event, also beside an error,
+// which is an *Error.
+func ParseTokenRequest(r *http.Request) (TokenRequest, error) {
+	p, err := ReadBody(r)
+	if err != nil {
+		return TokenRequest{}, err
+	}
+	req := TokenRequest{
+		GrantType:    p.Text("grant_type"),
+		Scope:        p.Text("scope"),
+		Audience:     p.Text("audience"),
+		Code:         p.Text("code"),
+		RedirectURI:  p.Text("redirect_uri"),
+		CodeVerifier: p.Text("code_verifier"),
+		RefreshToken: p.Text("refresh_token"),
+		Username:     p.Text("username"),
+		Password:     p.Text("password"),
+		Realm:        p.Text("realm"),
+		DeviceCode:   p.Text("device_code"),
+		Device:       p.Text("device"),
+		FromBrowser:  r.Header.Get("Origin") != "",
+		Attempt:      r.Header.Get("Bulla-Attempt"),
+	}
+	req.Client, err = clientAuthentication(r, p)
+	if err == nil {
+		err = p.Err()
+	}
+	if err == nil && req.GrantType == "" {
+		err = Missing("grant_type")
+	}
+	return req, err
+}
+
+// ParseRevocationRequest reads a request to the revocation endpoint (RFC 7009
+// §2.1). The error is an *Error.
+func ParseRevocationRequest(r *http.Request) (RevocationRequest, error) {
+	p, err := ReadBody(r)
+	if err != nil {
+		return RevocationRequest{}, err
+	}
+	req := RevocationRequest{Token: p.Text("token"), TokenTypeHint: p.Text("token_type_hint")}
+	req.Client, err = clientAuthentication(r, p)
+	if err == nil {
+		err = p.Err()
+	}
+	return req, err
+}
+
+// clientAuthentication reads who asks. Two credentials in one request are
+// refused (RFC 6749 §2.3, SEC-5); the client_id that stands in the body beside a
+// Basic header that names the same client is no second one.
+func clientAuthentication(r *http.Request, p *Parameters) (ClientAuthentication, error) {
+	c := ClientAuthentication{
+		Method:        AuthNone,
+		ClientID:      p.Text("client_id"),
+		Secret:        p.Text("client_secret"),
+		Assertion:     p.Text("client_assertion"),
+		AssertionType: p.Text("client_assertion_type"),
+	}
+	if c.Assertion != "" {
+		c.Method = AuthPrivateKeyJWT
+		if c.Secret == "None" { // what one official client sends for no secret (authentication-api.md §18)
+			c.Secret = ""
+		}
+		if c.AssertionType == "" {
+			return c, Missing("client_assertion_type")
+		}
+	} else if c.AssertionType != "" {
+		return c, Missing("client_assertion")
+	}
+	if c.Secret != "" {
+		if c.Method != AuthNone {
+			return c, twoCredentials()
+		}
+		c.Method = AuthSecretPost
+	}
+	basic, present, err := basicCredentials(r)
+	if err != nil || !present {
+		return c, err
+	}
+	if c.ClientID != "" && c.ClientID != basic.ClientID || c.Method != AuthNone && basic.Secret != "" {
+		return c, twoCredentials()
+	}
+	if basic.Secret == "" { // an empty secret is an absent one (SEC-8)
+		c.ClientID = basic.ClientID
+		return c, nil
+	}
+	return basic, nil
+}
+
+func twoCredentials() *Error {
+	return NewError(InvalidRequest, "The client must authenticate in one way only.", nil).WithReason("two_credentials")
+}
+
+// basicCredentials reads the Basic header. RFC 6749 §2.3.1 has both parts
+// form-encoded inside; clients that leave that out are understood too, by
+// RawSecret. Another scheme is not ours to judge here and authenticates nobody.
+func basicCredentials(r *http.Request) (ClientAuthentication, bool, error) {
+	values := r.Header.Values("Authorization")
+	if len(values) == 0 {
+		return ClientAuthentication{}, false, nil
+	}
+	if len(values) > 1 {
+		return ClientAuthentication{}, false, twoCredentials()
+	}
+	scheme, encoded, _ := strings.Cut(values[0], " ")
+	if !strings.EqualFold(scheme, "Basic") {
+		return ClientAuthentication{}, false, nil
+	}
+	malformed := badRequest("The Authorization header is malformed.")
+	raw, err := base64.StdEncoding.Strict().DecodeString(strings.TrimSpace(encoded))
+	if err != nil {
+		return ClientAuthentication{}, false, malformed
+	}
+	id, secret, ok := strings.Cut(string(raw), ":")
+	if !ok || checkText(string(raw)) != nil {
+		return ClientAuthentication{}, false, malformed
+	}
+	c := ClientAuthentication{Method: AuthSecretBasic, ClientID: formDecoded(id), Secret: formDecoded(secret)}
+	if c.ClientID == "" || checkText(c.ClientID) != nil || checkText(c.Secret) != nil {
+		return ClientAuthentication{}, false, malformed
+	}
+	if c.Secret != secret {
+		c.RawSecret = secret
+	}
+	return c, true, nil
+}
+
+func formDecoded(s string) string {
+	if decoded, err := url.QueryUnescape(s); err == nil {
+		return decoded
+	}
+	return s
+}
