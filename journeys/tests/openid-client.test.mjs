@@ -48,7 +48,7 @@ describe('openid-client', () => {
     await management.clientGrants.create({ client_id: confidential.client_id, audience: api.identifier, scope: ['read:orders', 'write:orders'] });
   });
 
-  const discover = (client, auth) => oidc.discovery(new URL(issuer), client.client_id, client.client_secret && auth !== undefined ? client.client_secret : undefined, auth);
+  const discover = (client, auth) => oidc.discovery(new URL(issuer), client.client_id, undefined, auth);
 
   test('discovery', async () => {
     const metadata = (await discover(confidential, oidc.ClientSecretBasic(confidential.client_secret))).serverMetadata();
