@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/bulla-auth/bulla/internal/assertion"
 	"github.com/bulla-auth/bulla/internal/oauth"
@@ -55,17 +54,13 @@ func (s *Service) clientByAssertion(ctx context.Context, t tenant.Tenant, a oaut
 
 // credentials are the client's keys that its authentication names.
 func credentials(c tenant.Client) []assertion.Credential {
-	named := c.AuthByKey.PrivateKeyJWT.Credentials
 	var out []assertion.Credential
-	for _, k := range c.Keys {
-		if !slices.ContainsFunc(named, func(n struct {
-			ID string `json:"id"`
-		}) bool {
-			return n.ID == k.ID
-		}) {
-			continue
+	for _, named := range c.AuthByKey.PrivateKeyJWT.Credentials {
+		for _, k := range c.Keys {
+			if k.ID == named.ID {
+				out = append(out, assertion.Credential{Kid: k.Kid, Alg: k.Alg, PEM: k.PEM, ExpiresAt: k.ExpiresAt})
+			}
 		}
-		out = append(out, assertion.Credential{Kid: k.Kid, Alg: k.Alg, PEM: k.PEM, ExpiresAt: k.ExpiresAt})
 	}
 	return out
 }
