@@ -44,7 +44,9 @@ type LogoutOutcome struct {
 	Location     string
 	Confirmation string
 	// Ended: the session is over and its cookie goes.
-	Ended      bool
+	Ended bool
+	// ClientID and ClientName are of the client that asks, or empty.
+	ClientID   string
 	ClientName string
 	// FormTargets: see LoginView.
 	FormTargets []string
@@ -86,7 +88,7 @@ func (s *Service) Logout(ctx context.Context, t tenant.Tenant, r LogoutRequest, 
 func (s *Service) askFirst(c *tenant.Client, location string, b Browser) LogoutOutcome {
 	out := LogoutOutcome{Confirmation: confirmation(b.Session)}
 	if c != nil {
-		out.ClientName = c.Name
+		out.ClientID, out.ClientName = c.ID, c.Name
 	}
 	if source := policySource(location); source != "" {
 		out.FormTargets = []string{source}

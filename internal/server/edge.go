@@ -31,10 +31,7 @@ func (s *Server) oauthEndpoint(c class, h handler) http.Handler {
 		if err != nil {
 			// The caller's script may read why it was turned away: nothing but the
 			// fixed text is in it, and no credential was looked at.
-			if origin := r.Header.Get("Origin"); origin != "" {
-				w.Header().Set("Access-Control-Allow-Origin", origin)
-				w.Header().Add("Vary", "Origin")
-			}
+			s.allowAnyOrigin(w, r)
 		} else {
 			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 			err = h(w, r, t)
@@ -54,11 +51,11 @@ func (s *Server) page(c class, h handler) http.Handler {
 		switch {
 		case errors.Is(err, errPlainHTTP) && (r.Method == http.MethodGet || r.Method == http.MethodHead) && t.ID != "":
 			// D11: to the configured issuer, never to what Host says (SEC-169).
-			http.Redirect(w, r, strings.TrimSuffix(t.Issuer(), "/")+r.URL.RequestURI(), http.StatusFound)
+			redirect(w, r, strings.TrimSuffix(t.Issuer(), "/")+r.URL.RequestURI())
 			return
 		case err == nil:
 			if err = s.crossSite.Check(r); err != nil {
-				err = oauth.NewError(oauth.AccessDenied, "The request came from another site.", err)
+				err = oauth.NewError(oauth.AccessDenied, "The request came from another site.", err).WithReason("cross_site")
 			}
 		}
 		if err == nil {

@@ -85,6 +85,8 @@ type Server struct {
 	limiter    *limiter
 	crossSite  *http.CrossOriginProtection
 	pages      *template.Template
+	style      []byte
+	styleTag   string
 	mux        *http.ServeMux
 }
 
@@ -100,6 +102,7 @@ func New(opts Options) *Server {
 		trusted: opts.TrustedProxies, limiter: newLimiter(opts.Rates, opts.Wall),
 		crossSite: newCrossSite(), pages: parsePages(),
 	}
+	s.style, s.styleTag = style()
 	s.mux = s.routes()
 	return s
 }
