@@ -182,6 +182,43 @@ func TestRefreshTokenRotates(t *testing.T) {
 	})
 }
 
+// An entry that was deleted, as when the user signs out, does not bring back
+// the refresh token from before: to present it would be reuse.
+func TestSpentInitialTokenStaysSpent(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeIssuer("refresh-0")
+		c := f.config()
+		c.Store = new(MemoryStore)
+		s := user(t, c, "ann", "refresh-0")
+		want(t, s, "access-1-by-refresh-0")
+		if err := c.Store.Delete(t.Context(), c.key("ann")); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		if _, err := s.Token(t.Context()); !errors.Is(err, ErrLoginRequired) {
+			t.Errorf("Token = %v, want ErrLoginRequired", err)
+		}
+		wantRequests(t, f, 1)
+	})
+}
+
+// A caller that saw no token, and comes when the request is over, takes its
+// result (SEC-244).
+func TestLateCallerTakesTheResult(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeIssuer()
+		s := machine(t, f.config())
+		want(t, s, "access-1")
+		tok, err := s.begin(t.Context(), nil, time.Now()).wait(t.Context())
+		if err != nil || tok.AccessToken.Reveal() != "access-1" {
+			t.Errorf("late: %q, %v; want access-1", tok.AccessToken.Reveal(), err)
+		}
+		wantRequests(t, f, 1)
+	})
+}
+
 func TestRefreshTokenWithoutRotationStays(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -196,6 +196,46 @@ func TestUnknownKidIsRemembered(t *testing.T) {
 	verify(nil, 2)
 }
 
+// A caller that looked into the set of before, and comes when the fetch is over,
+// takes its result: it is not refused for being late.
+func TestLateCallerJoinsTheResult(t *testing.T) {
+	t.Parallel()
+	old, next := key(0, "old"), key(1, "new")
+	is := newIssuer(t, old)
+	v := is.verifier(t)
+	warm(t, is, v, old)
+	seen := v.keys.current.Load()
+	is.publish(t, next)
+	if _, err := v.Verify(t.Context(), next.token(t, is.claims())); err != nil {
+		t.Fatal(err)
+	}
+	set, err := v.keys.refetch(t.Context(), seen, "RS256", "new")
+	if err != nil || set.find("RS256", "new") == nil || is.fetches.Load() != 1 {
+		t.Errorf("late: %v, key %v, %d fetches; want the new key by 1", err, set.find("RS256", "new"), is.fetches.Load())
+	}
+}
+
+// SEC-101, SEC-220: what a redirect of the key set may change.
+func TestRedirectPolicy(t *testing.T) {
+	t.Parallel()
+	at := func(raw string) *http.Request { return httptest.NewRequest("GET", raw, nil) }
+	first := at("https://issuer.example/keys")
+	for to, want := range map[string]bool{
+		"https://issuer.example/other":     true,
+		"http://issuer.example/keys":       false,
+		"https://issuer.example:8443/keys": false,
+		"https://issuer.example.evil/keys": false,
+		"https://sub.issuer.example/keys":  false,
+	} {
+		if err := sameHost(at(to), []*http.Request{first}); (err == nil) != want {
+			t.Errorf("redirect to %s: %v, want allowed %v", to, err, want)
+		}
+	}
+	if sameHost(first, []*http.Request{first, first, first, first}) == nil {
+		t.Error("a fourth redirect is followed")
+	}
+}
+
 // SEC-101: an old set serves while the issuer is down, for a day.
 func TestStaleSetServesWithABound(t *testing.T) {
 	t.Parallel()
@@ -423,10 +463,18 @@ func TestFetchTiming(t *testing.T) {
 			if err, took := verify(t, v); !errors.Is(err, ErrUnavailable) || took != 0 || fetches.Load() != 1 {
 				t.Errorf("%v after %v by %d fetches, want ErrUnavailable at once by 1", err, took, fetches.Load())
 			}
+			time.Sleep(time.Second)
+			if err, _ := verify(t, v); !errors.Is(err, ErrUnavailable) || fetches.Load() != 2 {
+				t.Errorf("a second later: %v by %d fetches, want ErrUnavailable by 2", err, fetches.Load())
+			}
+			time.Sleep(time.Second)
+			if err, _ := verify(t, v); !errors.Is(err, ErrUnavailable) || fetches.Load() != 2 {
+				t.Errorf("another: %v by %d fetches, want ErrUnavailable by 2", err, fetches.Load())
+			}
 			delay.Store(0)
 			time.Sleep(time.Second)
 			if err, _ := verify(t, v); err != nil {
-				t.Errorf("a second later: %v", err)
+				t.Errorf("two seconds after the second: %v", err)
 			}
 		})
 	})
