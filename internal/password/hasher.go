@@ -136,10 +136,16 @@ func (h *Hasher) Verify(ctx context.Context, encoded, password string) (match, r
 	return match, match && (p != h.params || len(salt) < saltSize || len(want) < hashSize), nil
 }
 
-// compute runs one hash when a slot is free. The slot is given back when the
+func (h *Hasher) compute(ctx context.Context, p params, salt []byte, size uint32, password string) ([]byte, error) {
+	return h.run(ctx, func() []byte {
+		return argon2.IDKey([]byte(password), salt, p.passes, p.memory, p.lanes, size)
+	})
+}
+
+// run computes one hash when a slot is free. The slot is given back when the
 // hash has ended, not when the caller has gone: else callers that hang up could
 // start any number of them (SEC-182).
-func (h *Hasher) compute(ctx context.Context, p params, salt []byte, size uint32, password string) ([]byte, error) {
+func (h *Hasher) run(ctx context.Context, hash func() []byte) ([]byte, error) {
 	select {
 	case h.places <- struct{}{}:
 	default:
@@ -154,7 +160,7 @@ func (h *Hasher) compute(ctx context.Context, p params, salt []byte, size uint32
 	done := make(chan []byte, 1)
 	go func() {
 		defer func() { <-h.slots; <-h.places }()
-		done <- argon2.IDKey([]byte(password), salt, p.passes, p.memory, p.lanes, size)
+		done <- hash()
 	}()
 	select {
 	case sum := <-done:
