@@ -142,11 +142,7 @@ func (s *Service) spendCode(ctx context.Context, x *exchange, c tenant.Code) err
 	refused := oauth.NewError(oauth.InvalidGrant, "Failed to verify code verifier", nil).WithReason("wrong_verifier")
 	e := x.event
 	e.Type, e.Reason, e.Description, e.At = audit.CodeRefused, refused.Reason, refused.Description, s.clock.Now()
-	err := s.store.SpendCode(ctx, x.tenant.ID, c.Hash, e.At, e)
-	if errors.Is(err, tenant.ErrConflict) || errors.Is(err, tenant.ErrNotFound) {
-		return refused // used up by another request meanwhile
-	}
-	if err != nil {
+	if err := s.store.SpendCode(ctx, x.tenant.ID, c.Hash, e.At, e); err != nil {
 		return fmt.Errorf("spend code: %w", err)
 	}
 	x.reported = true

@@ -13,6 +13,9 @@ import (
 // (tokens.md §6.2).
 var passwordDefaults = []string{tenant.OpenID, "profile", "email", "address", "phone"}
 
+// maxPassword is the longest password anybody has, in bytes (SEC-180).
+const maxPassword = 1024
+
 // redeemPassword is RFC 6749 §4.3 and the vendor's grant that names the
 // connection (authentication-api.md §4.4). An unknown user, a user of another
 // connection and a wrong password have one answer, after the same work.
@@ -97,7 +100,7 @@ func (s *Service) passwordConnection(ctx context.Context, x *exchange) (tenant.C
 func (s *Service) verifyPassword(ctx context.Context, x *exchange, c tenant.Connection) (tenant.User, error) {
 	wrong := oauth.NewError(oauth.InvalidGrant, "Wrong email or password.", nil)
 	x.event.UserName = x.request.Username
-	u, encoded, err := s.store.UserForPassword(ctx, x.tenant.ID, c.Name, tenant.CanonicalEmail(x.request.Username))
+	u, encoded, err := s.store.UserForPassword(ctx, x.tenant.ID, c.Name, x.request.Username)
 	if err != nil && !errors.Is(err, tenant.ErrNotFound) {
 		return u, fmt.Errorf("read user: %w", err)
 	}
@@ -110,7 +113,11 @@ func (s *Service) verifyPassword(ctx context.Context, x *exchange, c tenant.Conn
 	} else {
 		encoded = "" // costs as much as any and matches nothing
 	}
-	match, _, err := s.passwords.Verify(ctx, encoded, x.request.Password)
+	secret := x.request.Password
+	if len(secret) > maxPassword {
+		encoded, secret = "", "" // nobody's
+	}
+	match, _, err := s.passwords.Verify(ctx, encoded, secret)
 	switch {
 	case err != nil:
 		return u, oauth.Unavailable(fmt.Errorf("verify password: %w", err))

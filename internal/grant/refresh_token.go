@@ -125,12 +125,16 @@ func (s *Service) revokeFamily(ctx context.Context, t tenant.Tenant, f tenant.Re
 	if err != nil {
 		return fmt.Errorf("name the authorization of a family: %w", err)
 	}
+	others, err := s.familyHash(ctx, t)
+	if err != nil {
+		return err
+	}
 	at := s.clock.Now()
 	e.At = at
 	err = s.store.RevokeFamily(ctx, tenant.Revocation{
 		TenantID: t.ID, ID: f.ID, At: at, Reason: reason,
 		DeniedUntil: at.Add(token.MaxLifetime), DeniedHash: hash,
-		DeleteConsent: withConsent, Event: e,
+		DeleteConsent: withConsent, FamilyHash: others, Event: e,
 	})
 	if err != nil {
 		return fmt.Errorf("revoke family: %v", err) // a conflict too: it is not ended yet
