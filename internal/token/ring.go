@@ -9,7 +9,7 @@ import (
 	"crypto/ed25519"
 	"crypto/hmac"
 	"crypto/rsa"
-	"crypto/sha1" //nolint:gosec // x5t is SHA-1 by definition (RFC 7517 §4.8); nothing rests on it
+	"crypto/sha1" // x5t is SHA-1 by definition (RFC 7517 §4.8); nothing rests on it
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
@@ -167,7 +167,7 @@ func (r *Ring) parse(ctx context.Context, t tenant.Tenant, record tenant.Signing
 		if err != nil {
 			return nil, fmt.Errorf("read certificate: %w", err)
 		}
-		sum := sha1.Sum(cert) //nolint:gosec // see the import
+		sum := sha1.Sum(cert)
 		k.x5c, k.x5t = [][]byte{cert}, b64.EncodeToString(sum[:])
 	}
 	if !signs {
