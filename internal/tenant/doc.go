@@ -24,4 +24,11 @@ var (
 	// ErrStale is the store's fact that a paging position is not one it gave out
 	// for this list.
 	ErrStale = errors.New("unknown paging position")
+	// ErrQuery is the store's fact that a search names a field or holds a value
+	// it cannot search by.
+	ErrQuery = errors.New("unusable search")
+	// ErrUnknownOutcome is the store's fact that a write may have happened or may
+	// not: it must not be repeated, is answered as a fault (503), and what became
+	// of it is read from the row (a rotation's by its attempt).
+	ErrUnknownOutcome = errors.New("outcome of the write is unknown")
 )

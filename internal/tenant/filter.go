@@ -62,3 +62,42 @@ type Deletion struct {
 	FamilyHash func(FamilyID) string
 	Event      Event
 }
+
+// FieldKind is how the values of a searched field compare.
+type FieldKind int
+
+const (
+	// FieldText compares exactly.
+	FieldText FieldKind = iota + 1
+	// FieldFold compares without regard to case.
+	FieldFold
+	// FieldNumber compares as an integer.
+	FieldNumber
+	// FieldBool is true or false.
+	FieldBool
+	// FieldTime compares as an instant: RFC 3339, a day (2026-03-01), or Unix milliseconds.
+	FieldTime
+)
+
+var userFields = map[string]FieldKind{
+	"user_id": FieldText, "username": FieldText, "phone_number": FieldText, "picture": FieldText, "last_ip": FieldText,
+	"email": FieldFold, "name": FieldFold, "given_name": FieldFold, "family_name": FieldFold, "nickname": FieldFold,
+	"email.domain": FieldFold, "identities.connection": FieldText, "identities.provider": FieldText, "identities.user_id": FieldText,
+	"email_verified": FieldBool, "phone_verified": FieldBool, "blocked": FieldBool,
+	"logins_count": FieldNumber,
+	"created_at":   FieldTime, "updated_at": FieldTime, "last_login": FieldTime, "last_password_reset": FieldTime,
+}
+
+var eventFields = map[string]FieldKind{
+	"type": FieldText, "description": FieldText, "reason": FieldText, "client_id": FieldText, "client_name": FieldText,
+	"connection": FieldText, "connection_id": FieldText, "user_id": FieldText, "user_name": FieldText, "audience": FieldText,
+	"scope": FieldText, "strategy": FieldText, "strategy_type": FieldText, "ip": FieldText, "hostname": FieldText,
+	"user_agent": FieldText, "log_id": FieldText, "session_id": FieldText,
+	"date": FieldTime,
+}
+
+// UserField tells whether users can be searched and sorted by name, and how it compares.
+func UserField(name string) (FieldKind, bool) { k, ok := userFields[name]; return k, ok }
+
+// EventField tells whether events can be searched by name, and how it compares.
+func EventField(name string) (FieldKind, bool) { k, ok := eventFields[name]; return k, ok }

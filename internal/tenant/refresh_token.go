@@ -134,9 +134,13 @@ type Revocation struct {
 	DeniedUntil time.Time
 	// DeniedHash is the keyed hash of the authorization in its tokens' jti.
 	DeniedHash string
-	// DeleteConsent deletes the consent too, and ends its other families.
+	// DeleteConsent deletes the consent too, and ends its other families: those
+	// of the same user, client and audience (refresh-tokens.md §9.2).
 	DeleteConsent bool
-	Event         Event
+	// FamilyHash is the keyed hash of those others, for the denylist; nil leaves
+	// their access tokens alone.
+	FamilyHash func(FamilyID) string
+	Event      Event
 }
 
 // Issue is a new family, and what must hold for it.

@@ -133,8 +133,9 @@ type Redemption struct {
 	Event Event
 }
 
-// MarkSubject names what a "not before" mark is on: Kind is user, client,
-// audience or tenant (D5, SEC-133).
+// MarkSubject names what a "not before" mark is on (D5, SEC-133): Kind is user,
+// client, audience or tenant; or client_grant, whose ID is the client's id, a
+// space and the audience: the machine tokens of a grant that lost scopes.
 type MarkSubject struct{ Kind, ID string }
 
 // Login is what a successful authentication in a browser writes, in one commit:

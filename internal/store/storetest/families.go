@@ -1,0 +1,5 @@
+package storetest
+
+import "testing"
+
+var familyTests = map[string]func(*testing.T, *world){}

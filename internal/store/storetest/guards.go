@@ -1,0 +1,5 @@
+package storetest
+
+import "testing"
+
+var guardTests = map[string]func(*testing.T, *world){}

@@ -1,0 +1,5 @@
+package storetest
+
+import "testing"
+
+var listTests = map[string]func(*testing.T, *world){}

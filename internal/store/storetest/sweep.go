@@ -1,0 +1,5 @@
+package storetest
+
+import "testing"
+
+var sweepTests = map[string]func(*testing.T, *world){}
