@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -25,7 +26,6 @@ import (
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 const (
-	tenantID  = "tnt"
 	secret    = "a-secret-of-a-client-that-nobody-guesses"
 	verifier  = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk" // RFC 7636 appendix B
 	challenge = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
@@ -48,7 +48,10 @@ type fixture struct {
 }
 
 // founded is one tenant with its keys, made once: a key pair is slow to make.
-var founded = sync.OnceValues(func() (tenant.Founding, seal.Master) {
+var founded = sync.OnceValues(func() (tenant.Founding, seal.Master) { return found("tnt", "localhost:8443") })
+
+// found makes a tenant with its keys, under a master key of its own.
+func found(id, domain string) (tenant.Founding, seal.Master) {
 	ctx := context.Background()
 	must := func(err error) {
 		if err != nil {
@@ -60,7 +63,7 @@ var founded = sync.OnceValues(func() (tenant.Founding, seal.Master) {
 	must(err)
 	master, err := seal.NewMaster(key)
 	must(err)
-	t := tenant.Tenant{ID: tenantID, Domain: "localhost:8443", CreatedAt: noon}
+	t := tenant.Tenant{ID: id, Domain: domain, CreatedAt: noon}
 	t.Settings.Document = []byte(`{"default_directory":"users","flags":{}}`)
 	t.Settings.DefaultDirectory = "users"
 	t.DataKey, err = seal.NewDataKey(master, t.ID)
@@ -76,18 +79,34 @@ var founded = sync.OnceValues(func() (tenant.Founding, seal.Master) {
 		Tenant: t, Keys: []tenant.SigningKey{signing, fast}, Secrets: []tenant.Secret{mac},
 		Event: tenant.Event{TenantID: t.ID, At: noon, Type: "sapi"},
 	}, master
-})
+}
 
 // start is a fixture on the embedded store.
 func start(t testing.TB) *fixture {
 	t.Helper()
-	return startOn(t, store.Options{Path: filepath.Join(t.TempDir(), "bulla.db")})
+	founding, master := founded()
+	return startOn(t, store.Options{Path: filepath.Join(t.TempDir(), "bulla.db")}, founding, master)
 }
 
-func startOn(t testing.TB, where store.Options) *fixture {
+// startOnPostgres is a fixture on a tenant of its own in the PostgreSQL that
+// TEST_POSTGRES names.
+func startOnPostgres(t testing.TB) *fixture {
 	t.Helper()
-	founding, master := founded()
-	f := &fixture{clock: clock.NewFake(noon), tenantID: tenantID, rules: &ruleSet{}}
+	url := os.Getenv("TEST_POSTGRES")
+	if url == "" {
+		t.Skip("TEST_POSTGRES is not set")
+	}
+	id, err := token.Random(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	founding, master := found("tnt_"+id, strings.ToLower(id)+".example")
+	return startOn(t, store.Options{URL: url}, founding, master)
+}
+
+func startOn(t testing.TB, where store.Options, founding tenant.Founding, master seal.Master) *fixture {
+	t.Helper()
+	f := &fixture{clock: clock.NewFake(noon), tenantID: founding.Tenant.ID, rules: &ruleSet{}}
 	where.Clock, where.Logger = f.clock, slog.New(slog.DiscardHandler)
 	var err error
 	if f.store, err = store.Open(t.Context(), where); err != nil {
