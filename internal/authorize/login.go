@@ -27,6 +27,8 @@ type LoginView struct {
 	SignupAllowed bool
 	// WithUsername: the connection asks new users for a user name.
 	WithUsername bool
+	// PasswordRules are what a new password must keep.
+	PasswordRules []PasswordRule
 	// FormTargets are where a form's answer may lead the browser, as sources of a
 	// content policy.
 	FormTargets []string
@@ -48,7 +50,7 @@ func (s *Service) Login(ctx context.Context, t tenant.Tenant, state string, b Br
 	return LoginView{
 		ClientName: o.client.Name, LoginHint: o.LoginHint, ScreenHint: o.ScreenHint,
 		SignupAllowed: !o.connections[0].Options.DisableSignup, WithUsername: o.connections[0].Options.RequiresUsername,
-		FormTargets: o.formTargets(),
+		PasswordRules: rulesOf(o.connections[0]), FormTargets: o.formTargets(),
 	}, nil
 }
 

@@ -137,8 +137,7 @@ func (s *Service) newUser(ctx context.Context, t tenant.Tenant, c tenant.Connect
 	case form.Password == "":
 		return tenant.User{}, "", &FormError{Field: FieldPassword, Reason: Missing}
 	}
-	policy := password.Policy{Level: c.Options.PasswordPolicy, MinLength: c.Options.Complexity.MinLength}
-	if err := judgePassword(policy, form.Password, email, username, t.Settings.FriendlyName); err != nil {
+	if err := judgePassword(policyOf(c), form.Password, email, username, t.Settings.FriendlyName); err != nil {
 		return tenant.User{}, "", err
 	}
 	hash, err := s.passwords.Hash(ctx, form.Password)
@@ -163,6 +162,19 @@ func (s *Service) newUser(ctx context.Context, t tenant.Tenant, c tenant.Connect
 	return u, hash, nil
 }
 
+func policyOf(c tenant.Connection) password.Policy {
+	return password.Policy{Level: c.Options.PasswordPolicy, MinLength: c.Options.Complexity.MinLength}
+}
+
+// rulesOf are the rules a new password must keep, to show before one is typed.
+func rulesOf(c tenant.Connection) []PasswordRule {
+	result, err := policyOf(c).Check("")
+	if err != nil {
+		return nil // the form itself will say so
+	}
+	return passwordRules(result.Rules)
+}
+
 // judgePassword turns the policy's answer into what the page shows.
 func judgePassword(p password.Policy, pw string, words ...string) error {
 	result, err := p.Check(pw, words...)
@@ -184,7 +196,11 @@ func judgePassword(p password.Policy, pw string, words ...string) error {
 func passwordRules(rules []password.Rule) []PasswordRule {
 	var out []PasswordRule
 	for _, r := range rules {
-		out = append(out, PasswordRule{Text: fmt.Sprintf(r.Message, r.Format...), Kept: r.Verified, Items: passwordRules(r.Items)})
+		text := r.Message
+		if len(r.Format) > 0 {
+			text = fmt.Sprintf(text, r.Format...)
+		}
+		out = append(out, PasswordRule{Text: text, Kept: r.Verified, Items: passwordRules(r.Items)})
 	}
 	return out
 }
@@ -206,21 +222,31 @@ func isEmail(s string) bool {
 	return dot > 0 && dot < len(domain)-1 && !strings.Contains(domain, "@") && !strings.HasPrefix(domain, "-")
 }
 
-// Setup tells whether the one-time link of the first administrator is still good
-// (SEC-177).
-func (s *Service) Setup(ctx context.Context, t tenant.Tenant, ticket string) error {
+// Setup is the view of the page behind the first administrator's one-time link,
+// while that is good (SEC-177).
+func (s *Service) Setup(ctx context.Context, t tenant.Tenant, ticket string) (LoginView, error) {
+	c, err := s.setupConnection(ctx, t, ticket)
+	return LoginView{WithUsername: c.Options.RequiresUsername, PasswordRules: rulesOf(c)}, err
+}
+
+// setupConnection is where the administrator is made, if the link is good.
+func (s *Service) setupConnection(ctx context.Context, t tenant.Tenant, ticket string) (tenant.Connection, error) {
 	now := s.clock.Now()
 	if !wellFormed(ticket) {
-		return ticketGone()
+		return tenant.Connection{}, ticketGone()
 	}
 	k, err := s.store.Ticket(ctx, t.ID, token.Hash(ticket), now)
 	if errors.Is(err, tenant.ErrNotFound) || err == nil && (k.Purpose != TicketAdministrator || !k.UsedAt.IsZero() || !now.Before(k.ExpiresAt)) {
-		return ticketGone()
+		return tenant.Connection{}, ticketGone()
 	}
 	if err != nil {
-		return fmt.Errorf("read ticket: %w", err)
+		return tenant.Connection{}, fmt.Errorf("read ticket: %w", err)
 	}
-	return nil
+	c, err := s.store.Connection(ctx, t, tenant.DefaultConnection)
+	if err != nil {
+		return tenant.Connection{}, fmt.Errorf("read the default connection: %w", err)
+	}
+	return c, nil
 }
 
 // TicketAdministrator is the purpose of the first administrator's link, and
@@ -236,14 +262,11 @@ func ticketGone() *oauth.Error {
 
 // SubmitSetup makes the first administrator and uses the link up, in one commit.
 func (s *Service) SubmitSetup(ctx context.Context, t tenant.Tenant, ticket string, form SignupForm, b Browser) error {
-	if err := s.Setup(ctx, t, ticket); err != nil {
+	connection, err := s.setupConnection(ctx, t, ticket)
+	if err != nil {
 		return err
 	}
 	now := s.clock.Now()
-	connection, err := s.store.Connection(ctx, t, tenant.DefaultConnection)
-	if err != nil {
-		return fmt.Errorf("read the default connection: %w", err)
-	}
 	u, hash, err := s.newUser(ctx, t, connection, form, now)
 	if err != nil {
 		return err

@@ -85,6 +85,9 @@ func (s *Server) loggedOut(w http.ResponseWriter, r *http.Request, t tenant.Tena
 		})
 	}
 	setCookies(w, t, authorize.Cookies{EndSession: out.Ended})
+	if out.Ended {
+		w.Header().Set("Clear-Site-Data", `"storage"`) // SEC-238
+	}
 	if out.Location != "" {
 		redirect(w, r, out.Location)
 		return nil
@@ -102,12 +105,13 @@ func (s *Server) showSetup(w http.ResponseWriter, r *http.Request, t tenant.Tena
 	if err != nil {
 		return err
 	}
-	if err := s.authorize.Setup(r.Context(), t, p.Text("ticket")); err != nil {
+	v, err := s.authorize.Setup(r.Context(), t, p.Text("ticket"))
+	if err != nil {
 		return err
 	}
 	return s.render(w, t, content{
 		name: "setup", status: formStatus(w, fault), formTargets: []string{},
-		data: form{Entered: typed, Fault: describe(fault), State: p.Text("ticket")},
+		data: form{Entered: typed, Fault: describe(fault), State: p.Text("ticket"), Login: v},
 	})
 }
 
@@ -121,11 +125,11 @@ func (s *Server) handleSetupForm(w http.ResponseWriter, r *http.Request, t tenan
 	if err != nil {
 		return err
 	}
-	sent := authorize.SignupForm{Email: p.Text("email"), Password: p.Text("password")}
+	sent := authorize.SignupForm{Email: p.Text("email"), Username: p.Text("username"), Password: p.Text("password")}
 	err = s.authorize.SubmitSetup(r.Context(), t, q.Text("ticket"), sent, s.browser(r, t))
 	var fault *authorize.FormError
 	if errors.As(err, &fault) {
-		return s.showSetup(w, r, t, entered{Email: sent.Email}, fault)
+		return s.showSetup(w, r, t, entered{Email: sent.Email, Username: sent.Username}, fault)
 	}
 	if err != nil {
 		return err

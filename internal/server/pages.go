@@ -36,26 +36,31 @@ func parsePages() *template.Template {
 	return template.Must(template.New("").Funcs(functions).ParseFS(pageFiles, "pages/*.html"))
 }
 
-// style is the one style sheet and its tag, which stands in its address.
-func style() (css []byte, tag string) {
-	css, err := pageFiles.ReadFile("pages/style.css")
+// tagOf is a hash of an embedded file, which stands in its address.
+func tagOf(name string) (content []byte, tag string) {
+	content, err := pageFiles.ReadFile("pages/" + name)
 	if err != nil {
 		panic(err) // embedded: cannot be missing
 	}
-	sum := sha256.Sum256(css)
-	return css, hex.EncodeToString(sum[:6])
+	sum := sha256.Sum256(content)
+	return content, hex.EncodeToString(sum[:6])
 }
 
-func (s *Server) handleStyle(w http.ResponseWriter, r *http.Request) {
-	h := w.Header()
-	h.Set("Content-Type", "text/css; charset=utf-8")
-	h.Set("Cache-Control", "public, max-age=86400")
-	h.Set("ETag", `"`+s.styleTag+`"`)
-	if r.Header.Get("If-None-Match") == `"`+s.styleTag+`"` {
-		w.WriteHeader(http.StatusNotModified)
-		return
-	}
-	_, _ = w.Write(s.style)
+// asset serves an embedded file, the same for all tenants and callers.
+func asset(name, contentType string) http.Handler {
+	content, tag := tagOf(name)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Type", contentType)
+		h.Set("Content-Security-Policy", "default-src 'none'; sandbox")
+		h.Set("Cache-Control", "public, max-age=86400")
+		h.Set("ETag", `"`+tag+`"`)
+		if r.Header.Get("If-None-Match") == `"`+tag+`"` {
+			w.WriteHeader(http.StatusNotModified)
+			return
+		}
+		_, _ = w.Write(content)
+	})
 }
 
 // content is one page to render.
@@ -149,7 +154,7 @@ func pageHeaders(h http.Header) {
 
 func policy(formAction string, more ...string) string {
 	return strings.Join(append([]string{
-		"default-src 'none'", "style-src 'self'", "form-action " + formAction,
+		"default-src 'none'", "style-src 'self'", "img-src 'self'", "form-action " + formAction,
 		"base-uri 'none'", "object-src 'none'", "frame-ancestors 'none'",
 	}, more...), "; ")
 }

@@ -23,7 +23,8 @@ func (s *Server) routes() *http.ServeMux {
 	mux.Handle("GET /oidc/logout", s.page(classPages, s.handleOIDCLogout))
 	mux.Handle("POST /oidc/logout", s.page(classPages, s.handleOIDCLogout))
 	mux.Handle("POST /u/logout", s.page(classPages, s.handleLogoutForm))
-	mux.Handle("GET /u/style.css", http.HandlerFunc(s.handleStyle))
+	mux.Handle("GET /u/style.css", asset("style.css", "text/css; charset=utf-8"))
+	mux.Handle("GET /u/icon.svg", asset("icon.svg", "image/svg+xml"))
 
 	// Back channel: the client and the resource server.
 	mux.Handle("POST /oauth/token", s.oauthEndpoint(classToken, s.handleToken))

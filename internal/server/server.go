@@ -85,7 +85,6 @@ type Server struct {
 	limiter    *limiter
 	crossSite  *http.CrossOriginProtection
 	pages      *template.Template
-	style      []byte
 	styleTag   string
 	mux        *http.ServeMux
 }
@@ -102,7 +101,7 @@ func New(opts Options) *Server {
 		trusted: opts.TrustedProxies, limiter: newLimiter(opts.Rates, opts.Wall),
 		crossSite: newCrossSite(), pages: parsePages(),
 	}
-	s.style, s.styleTag = style()
+	_, s.styleTag = tagOf("style.css")
 	s.mux = s.routes()
 	return s
 }
