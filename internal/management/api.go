@@ -1,0 +1,96 @@
+package management
+
+import (
+	"context"
+	"crypto"
+	"io"
+	"log/slog"
+
+	"github.com/bulla-auth/bulla/internal/clock"
+	"github.com/bulla-auth/bulla/internal/tenant"
+)
+
+// Authenticator judges our own access tokens: signature, life, denylist, marks,
+// and whether user and client may still act. Its errors are tenant.ErrToken…;
+// anything else is a fault.
+type Authenticator interface {
+	Authenticate(ctx context.Context, t tenant.Tenant, raw string) (tenant.Claims, error)
+}
+
+// Vault seals the tenant's secrets and derives its keys (D7).
+type Vault interface {
+	Seal(ctx context.Context, t tenant.Tenant, purpose, id string, plaintext []byte) (string, error)
+	Open(ctx context.Context, t tenant.Tenant, purpose, id, sealed string) ([]byte, error)
+	Derive(ctx context.Context, t tenant.Tenant, label string) ([]byte, error)
+	NewClientSecret(ctx context.Context, t tenant.Tenant, clientID, secret string) (tenant.ClientSecret, error)
+	OpenClientSecret(ctx context.Context, t tenant.Tenant, clientID string, s tenant.ClientSecret) (string, error)
+	SealSigningSecret(ctx context.Context, t tenant.Tenant, apiID, secret string) (string, error)
+	OpenSigningSecret(ctx context.Context, t tenant.Tenant, r tenant.ResourceServer) (string, error)
+}
+
+// Passwords hashes the passwords of database users.
+type Passwords interface {
+	Hash(ctx context.Context, password string) (string, error)
+}
+
+// Hashes names an authorization in the jti of its tokens (D5).
+type Hashes interface {
+	AuthorizationHash(ctx context.Context, t tenant.Tenant, authorization string) (string, error)
+}
+
+// Options are what the API is made of; all are required.
+type Options struct {
+	Store         Store
+	Authenticator Authenticator
+	Vault         Vault
+	Passwords     Passwords
+	Hashes        Hashes
+	// Thumbprint names a public key (RFC 7638).
+	Thumbprint func(crypto.PublicKey) (string, error)
+	Clock      clock.Clock
+	// Rand is where ids and secrets come from.
+	Rand   io.Reader
+	Logger *slog.Logger
+}
+
+// API is the Management API of every tenant. It is safe for concurrent use.
+type API struct {
+	store      Store
+	auth       Authenticator
+	vault      Vault
+	passwords  Passwords
+	hashes     Hashes
+	thumbprint func(crypto.PublicKey) (string, error)
+	clock      clock.Clock
+	rand       io.Reader
+	log        *slog.Logger
+
+	table   *table
+	openAPI []byte
+}
+
+// New is an API over its parts. It panics when a route declares no scope or
+// describes nothing: such a server must not start (SEC-185).
+func New(o Options) *API {
+	a := &API{
+		store: o.Store, auth: o.Authenticator, vault: o.Vault, passwords: o.Passwords, hashes: o.Hashes,
+		thumbprint: o.Thumbprint, clock: o.Clock, rand: o.Rand, log: o.Logger,
+	}
+	a.table = newTable([]group{
+		a.clients(),
+		a.clientCredentials(),
+		a.clientGrants(),
+		a.connections(),
+		a.deviceCredentials(),
+		a.grants(),
+		a.keys(),
+		a.logs(),
+		a.refreshTokens(),
+		a.resourceServers(),
+		a.tenantSettings(),
+		a.users(),
+		a.description(),
+	})
+	a.openAPI = openAPI(a.table)
+	return a
+}

@@ -1,0 +1,158 @@
+package management
+
+import (
+	"crypto/sha1" //nolint:gosec // x5t and fingerprints are SHA-1 by definition (RFC 7517 §4.8); they protect nothing
+	"encoding/asn1"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/pem"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/bulla-auth/bulla/internal/tenant"
+)
+
+var errNoSigningKey = notFound("", "Signing key not found.")
+
+func signingKeyResource() *resource {
+	return &resource{
+		name: "SigningKey",
+		doc:  "A key that signs tokens. Its private half never leaves.",
+		fields: []field{
+			f("kid", str(), "The key id of the signing key").readOnly(),
+			f("cert", str(), "The public certificate of the signing key").readOnly(),
+			f("pkcs7", str(), "The public certificate of the signing key in pkcs7 format").readOnly(),
+			f("current", boolean(), "True if the key is the current key").readOnly(),
+			f("next", boolean(), "True if the key is the next key").readOnly(),
+			f("previous", boolean(), "True if the key is the previous key").readOnly(),
+			f("current_since", str().as("date-time"), "The date and time when the key became the current key").readOnly(),
+			f("current_until", str().as("date-time"), "The date and time when the current key was rotated").readOnly(),
+			f("fingerprint", str(), "The cert fingerprint").readOnly(),
+			f("thumbprint", str(), "The cert thumbprint").readOnly(),
+			f("revoked", boolean(), "True if the key is revoked").readOnly(),
+			f("revoked_at", str().as("date-time"), "The date and time when the key was revoked").readOnly(),
+		},
+	}
+}
+
+// keys are the signing keys (management-endpoints.md §10).
+func (a *API) keys() group {
+	key := signingKeyResource()
+	scopes := []string{"read:signing_keys"}
+	return group{tag: "keys", operations: []operation{
+		{
+			method: http.MethodGet, path: "/keys/signing", title: "Get all Application Signing Keys",
+			scopes: scopes, status: http.StatusOK, answer: every(key),
+			serve: func(c *call) (any, error) {
+				keys, err := c.store.SigningKeys(c.ctx, c.t.ID)
+				if err != nil {
+					return nil, err
+				}
+				return signingKeyViews(keys), nil
+			},
+		},
+		{
+			method: http.MethodGet, path: "/keys/signing/{kid}", title: "Get an Application Signing Key by its key id",
+			scopes: scopes, status: http.StatusOK, answer: one(key),
+			serve: func(c *call) (any, error) {
+				keys, err := c.store.SigningKeys(c.ctx, c.t.ID)
+				if err != nil {
+					return nil, err
+				}
+				for _, k := range keys {
+					if k.Kid == c.path["kid"] {
+						return signingKeyView(k), nil
+					}
+				}
+				return nil, errNoSigningKey
+			},
+		},
+	}}
+}
+
+// signingKeyViews lists current, next, previous and the last three revoked keys.
+func signingKeyViews(keys []tenant.SigningKey) []*object {
+	out := []*object{}
+	for _, state := range []tenant.KeyState{tenant.KeyCurrent, tenant.KeyNext, tenant.KeyPrevious, tenant.KeyRevoked} {
+		listed := 0
+		for _, k := range keys {
+			if k.State == state && (state != tenant.KeyRevoked || listed < 3) {
+				out = append(out, signingKeyView(k))
+				listed++
+			}
+		}
+	}
+	return out
+}
+
+func signingKeyView(k tenant.SigningKey) *object {
+	cert, pkcs7 := certificatePEM(k.Certificate)
+	o := obj("kid", k.Kid, "cert", cert, "pkcs7", pkcs7)
+	switch k.State {
+	case tenant.KeyCurrent:
+		o.set("current", true)
+	case tenant.KeyNext:
+		o.set("next", true)
+	case tenant.KeyPrevious:
+		o.set("previous", true)
+	case tenant.KeyRevoked:
+		o.set("revoked", true)
+	}
+	for name, at := range map[string]time.Time{"current_since": k.CurrentSince, "current_until": k.CurrentUntil, "revoked_at": k.RevokedAt} {
+		if !at.IsZero() {
+			o.set(name, at)
+		}
+	}
+	der, _ := base64.StdEncoding.DecodeString(k.Certificate)
+	sum := sha1.Sum(der) //nolint:gosec // see the import
+	text := strings.ToUpper(hex.EncodeToString(sum[:]))
+	pairs := make([]string, 0, len(sum))
+	for i := 0; i < len(text); i += 2 {
+		pairs = append(pairs, text[i:i+2])
+	}
+	o.set("fingerprint", strings.Join(pairs, ":"))
+	o.set("thumbprint", text)
+	return o
+}
+
+// certificatePEM writes a certificate as PEM and as a PKCS #7 bundle of it
+// alone (RFC 2315 §9: SignedData without signers); lines end in \r\n.
+func certificatePEM(base64DER string) (cert, pkcs7 string) {
+	der, err := base64.StdEncoding.DecodeString(base64DER)
+	if err != nil || len(der) == 0 {
+		return "", ""
+	}
+	encode := func(kind string, b []byte) string {
+		return strings.ReplaceAll(string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: b})), "\n", "\r\n")
+	}
+	cert = encode("CERTIFICATE", der)
+	type contentInfo struct {
+		Type    asn1.ObjectIdentifier
+		Content asn1.RawValue `asn1:"explicit,optional,tag:0"`
+	}
+	type signedData struct {
+		Version      int
+		Digests      asn1.RawValue
+		Inner        contentInfo
+		Certificates asn1.RawValue
+		Signers      asn1.RawValue
+	}
+	empty := asn1.RawValue{Class: asn1.ClassUniversal, Tag: asn1.TagSet, IsCompound: true}
+	data := asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 1}
+	inner, err := asn1.Marshal(signedData{
+		Version: 1, Digests: empty, Inner: contentInfo{Type: data}, Signers: empty,
+		Certificates: asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: 0, IsCompound: true, Bytes: der},
+	})
+	if err != nil {
+		return cert, ""
+	}
+	bundle, err := asn1.Marshal(contentInfo{
+		Type:    asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 2},
+		Content: asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: 0, IsCompound: true, Bytes: inner},
+	})
+	if err != nil {
+		return cert, ""
+	}
+	return cert, encode("PKCS7", bundle)
+}
