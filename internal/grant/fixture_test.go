@@ -310,7 +310,7 @@ func (f *fixture) client(t testing.TB, change func(*tenant.Client)) tenant.Clien
 	c := tenant.Client{
 		TenantID: f.tenantID, ID: f.name("client"), Name: "An application", AppType: "regular_web", FirstParty: true, OIDCConformant: true,
 		Callbacks: []string{callback}, AuthMethod: oauth.AuthSecretPost,
-		GrantTypes: []string{oauth.GrantAuthorizationCode, oauth.GrantRefreshToken, oauth.GrantPassword, oauth.GrantClientCredentials},
+		GrantTypes: []string{oauth.GrantAuthorizationCode, oauth.GrantRefreshToken, oauth.GrantPassword, oauth.GrantPasswordRealm, oauth.GrantClientCredentials},
 		Refresh: tenant.RefreshPolicy{
 			RotationType: "rotating", ExpirationType: "expiring", TokenLifetimeSeconds: 2592000, IdleTokenLifetimeSeconds: 1296000,
 		},

@@ -225,10 +225,7 @@ func (s *Service) grantKind(grantType string) (grantKind, error) {
 func mayUse(c tenant.Client, grantType string) error {
 	allowed := c.AllowsGrant(grantType)
 	switch grantType {
-	case oauth.GrantPasswordRealm:
-		// The vendor's clients with the password grant may name a realm.
-		allowed = (allowed || c.AllowsGrant(oauth.GrantPassword)) && c.FirstParty
-	case oauth.GrantPassword:
+	case oauth.GrantPassword, oauth.GrantPasswordRealm:
 		allowed = allowed && c.FirstParty
 	case oauth.GrantClientCredentials:
 		allowed = allowed && !c.Public()

@@ -20,7 +20,7 @@ func ParseAuthorizationRequest(r *http.Request) (AuthorizationRequest, error) {
 	if err != nil {
 		return AuthorizationRequest{}, err
 	}
-	return AuthorizationRequest{
+	req := AuthorizationRequest{
 		ClientID:            p.Text("client_id"),
 		ResponseType:        p.Text("response_type"),
 		ResponseMode:        p.Text("response_mode"),
@@ -39,5 +39,9 @@ func ParseAuthorizationRequest(r *http.Request) (AuthorizationRequest, error) {
 		UILocales:           p.Text("ui_locales"),
 		ACRValues:           p.Text("acr_values"),
 		IDTokenHint:         p.Text("id_token_hint"),
-	}, p.Err()
+	}
+	if err := p.Err(); err != nil {
+		return req, err
+	}
+	return req, checkScope(req.Scope)
 }

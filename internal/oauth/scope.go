@@ -5,12 +5,30 @@ import "strings"
 // Scopes is a set of scope values in the order they were asked for.
 type Scopes []string
 
+// maxScopes is how many scopes a request may name: more than an API can define
+// (SEC-38).
+const maxScopes = 1000
+
+// checkScope refuses a scope parameter that is too long, before anything is done
+// with it (SEC-38).
+func checkScope(s string) error {
+	n := 0
+	for range strings.FieldsSeq(s) {
+		if n++; n > maxScopes {
+			return NewError(InvalidScope, "There are too many scopes.", nil).WithReason("malformed_request")
+		}
+	}
+	return nil
+}
+
 // ParseScopes splits a scope parameter (RFC 6749 §3.3) and drops repeats.
 func ParseScopes(s string) Scopes {
 	fields := strings.Fields(s)
 	out := make(Scopes, 0, len(fields))
+	seen := make(map[string]bool, len(fields))
 	for _, f := range fields {
-		if !out.Has(f) {
+		if !seen[f] {
+			seen[f] = true
 			out = append(out, f)
 		}
 	}

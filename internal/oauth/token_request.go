@@ -38,6 +38,9 @@ func ParseTokenRequest(r *http.Request) (TokenRequest, error) {
 	if err == nil && req.GrantType == "" {
 		err = Missing("grant_type")
 	}
+	if err == nil {
+		err = checkScope(req.Scope)
+	}
 	return req, err
 }
 

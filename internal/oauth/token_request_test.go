@@ -103,6 +103,17 @@ func TestParseTokenRequestMissing(t *testing.T) {
 	}
 }
 
+// SEC-38: the number of scopes is limited before anything is done with them.
+func TestTooManyScopes(t *testing.T) {
+	for n, want := range map[int]int{maxScopes: 0, maxScopes + 1: 400, 10000: 400} {
+		scope := strings.TrimSpace(strings.Repeat("s ", n))
+		_, err := ParseTokenRequest(post("application/json", `{"grant_type":"x","scope":"`+scope+`"}`))
+		if got := status(err); got != want || err != nil && AsError(err).Code != InvalidScope {
+			t.Errorf("%d scopes: %v, want status %d", n, err, want)
+		}
+	}
+}
+
 func TestParseRevocationRequest(t *testing.T) {
 	got, err := ParseRevocationRequest(post("application/json", `{"client_id":"c","token":"t","token_type_hint":"access_token"}`))
 	want := RevocationRequest{Client: ClientAuthentication{Method: AuthNone, ClientID: "c"}, Token: "t", TokenTypeHint: "access_token"}
