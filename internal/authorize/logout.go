@@ -158,6 +158,7 @@ func (s *Service) EndSession(ctx context.Context, t tenant.Tenant, r EndSessionR
 	if len(r.State) > maxEcho { // SEC-36
 		return LogoutOutcome{}, invalid("The state is longer than 2048 bytes.")
 	}
+	named := r.ClientID != ""
 	sid, err := s.readHints(ctx, t, &r)
 	if err != nil {
 		return LogoutOutcome{}, err
@@ -167,7 +168,7 @@ func (s *Service) EndSession(ctx context.Context, t tenant.Tenant, r EndSessionR
 		return LogoutOutcome{}, err
 	}
 	var out LogoutOutcome
-	if out.Location, err = returnAddress(t, c, r); err != nil {
+	if out.Location, err = returnAddress(t, c, r, named); err != nil {
 		return LogoutOutcome{}, err
 	}
 	l, err := s.signedIn(ctx, t, b.Session, now)
@@ -208,15 +209,16 @@ func (s *Service) readHints(ctx context.Context, t tenant.Tenant, r *EndSessionR
 	return claims.SessionID, nil
 }
 
-// returnAddress is where the browser goes after the logout (SEC-28).
-func returnAddress(t tenant.Tenant, c *tenant.Client, r EndSessionRequest) (string, error) {
+// returnAddress is where the browser goes after the logout (SEC-28); without one
+// in the request, a client that was named by client_id gets its first.
+func returnAddress(t tenant.Tenant, c *tenant.Client, r EndSessionRequest, named bool) (string, error) {
 	allowed := t.Settings.AllowedLogoutURLs
 	if c != nil {
 		allowed = c.AllowedLogoutURLs
 	}
 	address := r.RedirectURI
 	switch {
-	case address == "" && r.ClientID != "" && len(allowed) > 0:
+	case address == "" && named && len(allowed) > 0:
 		address = allowed[0]
 	case address == "":
 		return "", nil

@@ -24,6 +24,8 @@ import (
 	"github.com/bulla-auth/bulla/internal/authorize"
 	"github.com/bulla-auth/bulla/internal/clock"
 	"github.com/bulla-auth/bulla/internal/grant"
+	"github.com/bulla-auth/bulla/internal/jose"
+	"github.com/bulla-auth/bulla/internal/management"
 	"github.com/bulla-auth/bulla/internal/password"
 	"github.com/bulla-auth/bulla/internal/seal"
 	"github.com/bulla-auth/bulla/internal/server"
@@ -113,14 +115,19 @@ func start(t *testing.T, c change) *site {
 	ring := token.NewRing(st, vault)
 	minter := token.NewMinter(ring, rand.Reader)
 	s.hasher = password.NewHasher(password.Options{Rand: rand.Reader, Memory: 64})
+	grants := grant.New(grant.Options{
+		Store: st, Minter: minter, Ring: ring, Refresh: token.NewRefresh(st, vault), Secrets: vault, Passwords: s.hasher,
+		Clock: s.clock, Rand: rand.Reader, Logger: logger,
+	})
 	o := server.Options{
 		Directory: st,
 		Authorize: authorize.New(authorize.Options{Store: st, Minter: minter, Ring: ring, Passwords: s.hasher, Clock: s.clock, Rand: rand.Reader}),
-		Grants: grant.New(grant.Options{
-			Store: st, Minter: minter, Ring: ring, Refresh: token.NewRefresh(st, vault), Secrets: vault, Passwords: s.hasher,
+		Grants:    grants,
+		Management: management.New(management.Options{
+			Store: st, Authenticator: grants, Vault: vault, Passwords: s.hasher, Hashes: ring, Thumbprint: jose.Thumbprint,
 			Clock: s.clock, Rand: rand.Reader, Logger: logger,
 		}),
-		Keys: ring, Management: elsewhere{}, Wall: s.clock, Rand: rand.Reader, Logger: logger,
+		Keys: ring, Wall: s.clock, Rand: rand.Reader, Logger: logger,
 	}
 	if c.options != nil {
 		c.options(&o)
@@ -131,15 +138,6 @@ func start(t *testing.T, c change) *site {
 	t.Cleanup(s.Close)
 	s.addUser(t, ada, adaPassword)
 	return s
-}
-
-// elsewhere stands where the Management API is mounted; it has tests of its own.
-type elsewhere struct{}
-
-func (elsewhere) ServeTenant(w http.ResponseWriter, _ *http.Request, t tenant.Tenant, o tenant.Origin) {
-	w.Header().Set("X-Tenant", t.ID)
-	w.Header().Set("X-Seen-IP", o.IP)
-	w.WriteHeader(http.StatusNoContent)
 }
 
 func (s *site) found(t *testing.T, master seal.Master, vault *seal.Vault, c change) {

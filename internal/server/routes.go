@@ -44,6 +44,9 @@ func (s *Server) routes() *http.ServeMux {
 	}
 
 	mux.Handle("/api/v2/", s.managementEndpoint(classManagement))
+	mux.HandleFunc("/api/v2", func(w http.ResponseWriter, r *http.Request) { // else the mux redirects
+		s.refuse(w, r, http.StatusNotFound, nil)
+	})
 
 	// For the machine that watches: status only (SEC-196).
 	mux.HandleFunc("GET /healthz", s.handleHealth)

@@ -131,7 +131,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // dispatch finds the route. Where there is none the mux would answer in its own
 // words, or redirect to a tidier path with the method and body kept (SEC-27).
 func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) {
-	if clean := path.Clean(r.URL.Path); clean != r.URL.Path && clean+"/" != r.URL.Path {
+	raw := r.URL.EscapedPath()
+	if clean := path.Clean(raw); clean != raw && clean+"/" != raw {
 		s.refuse(w, r, http.StatusNotFound, nil)
 		return
 	}
