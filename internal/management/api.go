@@ -5,8 +5,8 @@ import (
 	"crypto"
 	"io"
 	"log/slog"
+	"time"
 
-	"github.com/bulla-auth/bulla/internal/clock"
 	"github.com/bulla-auth/bulla/internal/tenant"
 )
 
@@ -38,6 +38,9 @@ type Hashes interface {
 	AuthorizationHash(ctx context.Context, t tenant.Tenant, authorization string) (string, error)
 }
 
+// Clock tells the time.
+type Clock interface{ Now() time.Time }
+
 // Options are what the API is made of; all are required.
 type Options struct {
 	Store         Store
@@ -47,7 +50,7 @@ type Options struct {
 	Hashes        Hashes
 	// Thumbprint names a public key (RFC 7638).
 	Thumbprint func(crypto.PublicKey) (string, error)
-	Clock      clock.Clock
+	Clock      Clock
 	// Rand is where ids and secrets come from.
 	Rand   io.Reader
 	Logger *slog.Logger
@@ -61,7 +64,7 @@ type API struct {
 	passwords  Passwords
 	hashes     Hashes
 	thumbprint func(crypto.PublicKey) (string, error)
-	clock      clock.Clock
+	clock      Clock
 	rand       io.Reader
 	log        *slog.Logger
 

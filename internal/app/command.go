@@ -1,0 +1,222 @@
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/bulla-auth/bulla/internal/management"
+	"github.com/bulla-auth/bulla/internal/password"
+	"github.com/bulla-auth/bulla/internal/tenant"
+	"github.com/bulla-auth/bulla/internal/token"
+)
+
+// Credentials are a machine client that may use the Management API.
+type Credentials struct {
+	Issuer string `json:"issuer"`
+	// CAFile is empty when the server has a certificate of its own.
+	CAFile       string `json:"ca_file"`
+	ClientID     string `json:"client_id"`
+	ClientSecret string `json:"client_secret"`
+}
+
+// NewUser is a user to make in the default database connection.
+type NewUser struct {
+	Email         string `json:"email"`
+	Password      string `json:"password"`
+	Administrator bool   `json:"administrator"`
+}
+
+// User is one that was made.
+type User struct {
+	ID    string `json:"user_id"`
+	Email string `json:"email"`
+}
+
+// Key is a signing key as the operator sees it.
+type Key struct {
+	Kid          string    `json:"kid"`
+	Algorithm    string    `json:"algorithm"`
+	State        string    `json:"state"`
+	CreatedAt    time.Time `json:"created_at"`
+	CurrentSince time.Time `json:"current_since,omitzero"`
+	CurrentUntil time.Time `json:"current_until,omitzero"`
+	RevokedAt    time.Time `json:"revoked_at,omitzero"`
+}
+
+type (
+	clientRequest struct {
+		Name string `json:"name"`
+	}
+	emptyRequest struct{}
+	// status is what a running server says of itself to doctor.
+	status struct {
+		Version string `json:"version"`
+		// Store is empty, or what is wrong with the store.
+		Store string `json:"store,omitempty"`
+	}
+)
+
+// Names of the operations, on the socket too.
+const (
+	opManagementClient = "management-client"
+	opUserCreate       = "user-create"
+	opKeysList         = "keys-list"
+	opStatus           = "status"
+)
+
+// operator carries operations out on an open store.
+type operator struct {
+	data       *data
+	management *management.API
+	opts       Options
+}
+
+func (a *App) operations() operations {
+	return (&operator{data: a.data, management: a.parts.management, opts: a.opts}).operations()
+}
+
+func (o *operator) operations() operations {
+	return operations{
+		opManagementClient: operation(o.managementClient),
+		opUserCreate:       operation(o.createUser),
+		opKeysList:         operation(o.keys),
+		opStatus:           operation(o.status),
+	}
+}
+
+func (o *operator) managementClient(ctx context.Context, in clientRequest) (Credentials, error) {
+	t, err := o.data.tenantNow(ctx, o.opts.Config)
+	if err != nil {
+		return Credentials{}, err
+	}
+	id, secret, err := o.management.MachineClient(ctx, t, in.Name)
+	if err != nil {
+		return Credentials{}, err
+	}
+	return Credentials{Issuer: t.Issuer(), CAFile: caFile(o.opts.Config), ClientID: id, ClientSecret: secret}, nil
+}
+
+func (o *operator) createUser(ctx context.Context, in NewUser) (User, error) {
+	t, err := o.data.tenantNow(ctx, o.opts.Config)
+	if err != nil {
+		return User{}, err
+	}
+	u, err := o.management.CreateUser(ctx, t, in.Email, in.Password, in.Administrator)
+	if err != nil {
+		return User{}, err
+	}
+	return User{ID: u.ID, Email: u.Email}, nil
+}
+
+func (o *operator) keys(ctx context.Context, _ emptyRequest) ([]Key, error) {
+	t, err := o.data.tenantNow(ctx, o.opts.Config)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := o.data.store.SigningKeys(ctx, t.ID)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Key, len(keys))
+	for i, k := range keys {
+		out[i] = Key{
+			Kid: k.Kid, Algorithm: k.Algorithm, State: string(k.State),
+			CreatedAt: k.CreatedAt, CurrentSince: k.CurrentSince, CurrentUntil: k.CurrentUntil, RevokedAt: k.RevokedAt,
+		}
+	}
+	return out, nil
+}
+
+func (o *operator) status(ctx context.Context, _ emptyRequest) (status, error) {
+	s := status{Version: o.opts.Build.Version}
+	if err := o.data.store.Ping(ctx); err != nil {
+		s.Store = err.Error()
+	}
+	return s, nil
+}
+
+// Admin is the command line's way to the data: through the running server, which
+// is the one writer, or by opening the store itself when none runs (D12).
+type Admin struct{ opts Options }
+
+// NewAdmin is an Admin for the configured data directory. It opens nothing yet.
+func NewAdmin(o Options) *Admin { return &Admin{opts: o.withDefaults()} }
+
+// ManagementClient makes the machine client of this name with every scope of the
+// Management API, or rotates its secret when it is there.
+func (a *Admin) ManagementClient(ctx context.Context, name string) (Credentials, error) {
+	return ask[Credentials](ctx, a, opManagementClient, clientRequest{Name: name})
+}
+
+// CreateUser makes a user in the default database connection.
+func (a *Admin) CreateUser(ctx context.Context, u NewUser) (User, error) {
+	return ask[User](ctx, a, opUserCreate, u)
+}
+
+// Keys lists the signing keys, newest first.
+func (a *Admin) Keys(ctx context.Context) ([]Key, error) {
+	return ask[[]Key](ctx, a, opKeysList, emptyRequest{})
+}
+
+func ask[Out any](ctx context.Context, a *Admin, name string, in any) (Out, error) {
+	var out Out
+	raw, err := json.Marshal(in)
+	if err != nil {
+		return out, err
+	}
+	answer, err := callSocket(ctx, a.opts.Config.Data, name, raw)
+	if errors.Is(err, errNotRunning) {
+		answer, err = a.callHere(ctx, name, raw)
+	}
+	if err != nil {
+		return out, err
+	}
+	if err := json.Unmarshal(answer, &out); err != nil {
+		return out, fmt.Errorf("the running server's answer: %w; use the same version of both", err)
+	}
+	return out, nil
+}
+
+// callHere opens the store for one operation.
+func (a *Admin) callHere(ctx context.Context, name string, raw json.RawMessage) (answer json.RawMessage, err error) {
+	d, err := openData(ctx, a.opts.Config, a.opts.Clock, a.opts.Logger, false)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, d.store.Close()) }()
+	ring := token.NewRing(d.store, d.vault)
+	hasher := password.NewHasher(password.Options{Rand: a.opts.Rand})
+	o := &operator{data: d, opts: a.opts, management: newManagement(d, ring, hasher, nobody{}, a.opts)}
+	result, err := o.operations()[name](ctx, raw)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(result)
+}
+
+// nobody authenticates no token: a command presents none.
+type nobody struct{}
+
+func (nobody) Authenticate(context.Context, tenant.Tenant, string) (tenant.Claims, error) {
+	return tenant.Claims{}, tenant.ErrTokenInvalid
+}
+
+// NewPassword is a random password of 130 bits that the strictest policy accepts.
+func NewPassword() (string, error) {
+	for {
+		t := rand.Text() // 26 characters, 5 bits each (crypto/rand)
+		p := strings.ToLower(t[:13]) + "-" + t[13:]
+		r, err := (password.Policy{Level: "excellent"}).Check(p)
+		if err != nil {
+			return "", err
+		}
+		if r.Name == "" { // some have three identical characters in a row
+			return p, nil
+		}
+	}
+}

@@ -1,0 +1,116 @@
+package app
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/bulla-auth/bulla/internal/audit"
+	"github.com/bulla-auth/bulla/internal/clock"
+	"github.com/bulla-auth/bulla/internal/management"
+	"github.com/bulla-auth/bulla/internal/seal"
+	"github.com/bulla-auth/bulla/internal/tenant"
+	"github.com/bulla-auth/bulla/internal/token"
+)
+
+const (
+	// ticketPurpose and ticketLifetime are those of the first administrator's
+	// link: there is no default account and no default password (SEC-177).
+	ticketPurpose  = "administrator"
+	ticketLifetime = 30 * time.Minute
+	// setupPath is where the link leads.
+	setupPath = "u/setup?ticket="
+	// defaultAlgorithm signs unless an API or a client says otherwise (D7).
+	defaultAlgorithm = "RS256"
+)
+
+// found makes the tenant of a domain in an empty store, in one commit: keys, the
+// system API, the default database connection and the ticket of its first
+// administrator. link is the address to print; its value is nowhere else.
+func (d *data) found(ctx context.Context, domain string, clk clock.Clock, rand io.Reader) (t tenant.Tenant, link string, err error) {
+	now := clk.Now()
+	id, err := newID(rand)
+	if err != nil {
+		return tenant.Tenant{}, "", err
+	}
+	t = tenant.Tenant{ID: id, Domain: domain, CreatedAt: now, Settings: tenant.Settings{Document: json.RawMessage(`{}`)}}
+	if t.DataKey, err = seal.NewDataKey(d.master, t.ID); err != nil {
+		return tenant.Tenant{}, "", err
+	}
+	f := tenant.Founding{Event: tenant.Event{
+		TenantID: t.ID, At: now, Type: audit.ManagementWritten, Description: "Tenant founded", Reason: "first_start",
+	}}
+	key, err := token.NewSigningKey(ctx, d.vault, t, defaultAlgorithm, tenant.KeyCurrent, now)
+	if err != nil {
+		return tenant.Tenant{}, "", err
+	}
+	secret, err := token.NewRefreshSecret(ctx, d.vault, t, 1, now)
+	if err != nil {
+		return tenant.Tenant{}, "", err
+	}
+	value, err := token.Random(rand)
+	if err != nil {
+		return tenant.Tenant{}, "", fmt.Errorf("draw the administrator's ticket: %w", err)
+	}
+	f.Tenant, f.Keys, f.Secrets = t, []tenant.SigningKey{key}, []tenant.Secret{secret}
+	f.Tickets = []tenant.Ticket{{
+		TenantID: t.ID, Hash: token.Hash(value), Purpose: ticketPurpose, CreatedAt: now, ExpiresAt: now.Add(ticketLifetime),
+	}}
+	f.ResourceServers = []tenant.ResourceServer{management.SystemAPI(t)}
+	f.Connections = []tenant.Connection{management.DefaultConnection(t)}
+	if err := d.store.CreateTenant(ctx, f); err != nil {
+		return tenant.Tenant{}, "", fmt.Errorf("found the tenant %s: %w", domain, err)
+	}
+	if d.tenants, err = d.store.Tenants(ctx); err != nil {
+		return tenant.Tenant{}, "", fmt.Errorf("read the store: %w", err)
+	}
+	return t, t.Issuer() + setupPath + value, nil
+}
+
+// prepareNextKeys gives every tenant without one a key that is published before
+// it signs (D7). It is done just after the start, because making an RSA key
+// takes longer than everything else in it.
+func (d *data) prepareNextKeys(ctx context.Context, clk clock.Clock) error {
+	for _, t := range d.tenants {
+		keys, err := d.store.SigningKeys(ctx, t.ID)
+		if err != nil {
+			return fmt.Errorf("list the signing keys of %s: %w", t.Domain, err)
+		}
+		if hasNext(keys) {
+			continue
+		}
+		key, err := token.NewSigningKey(ctx, d.vault, t, defaultAlgorithm, tenant.KeyNext, clk.Now())
+		if err != nil {
+			return err
+		}
+		e := tenant.Event{
+			TenantID: t.ID, At: clk.Now(), Type: audit.KeyStateChanged, Description: audit.Description(audit.KeyStateChanged),
+			Details: map[string]any{"kid": key.Kid, "state": string(key.State)},
+		}
+		if err := d.store.AddSigningKey(ctx, key, e); err != nil {
+			return fmt.Errorf("add the next signing key of %s: %w", t.Domain, err)
+		}
+	}
+	return nil
+}
+
+func hasNext(keys []tenant.SigningKey) bool {
+	for _, k := range keys {
+		if k.State == tenant.KeyNext {
+			return true
+		}
+	}
+	return false
+}
+
+// newID is 24 hex digits: opaque, and fit for every place an id stands in.
+func newID(rand io.Reader) (string, error) {
+	var b [12]byte
+	if _, err := io.ReadFull(rand, b[:]); err != nil {
+		return "", fmt.Errorf("draw an id: %w", err)
+	}
+	return hex.EncodeToString(b[:]), nil
+}
