@@ -31,3 +31,9 @@ func lockFile(path string) (*os.File, error) {
 	}
 	return nil, fmt.Errorf("lock the database: %w", err)
 }
+
+// unlockFile gives the lock up by name: a child that another goroutine has just
+// forked holds the file, too, until it runs its own program.
+func unlockFile(f *os.File) error {
+	return errors.Join(syscall.Flock(int(f.Fd()), syscall.LOCK_UN), f.Close())
+}

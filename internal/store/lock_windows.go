@@ -25,3 +25,5 @@ func lockFile(path string) (*os.File, error) {
 	}
 	return os.NewFile(uintptr(h), path), nil
 }
+
+func unlockFile(f *os.File) error { return f.Close() }

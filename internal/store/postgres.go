@@ -208,8 +208,10 @@ func commitError(err error) error {
 	if err == nil {
 		return nil
 	}
+	// pgconn.SafeToRetry is no help: a connection that broke while the answer to
+	// the commit was under way reports "conn closed", which it calls safe.
 	switch state := sqlState(err); {
-	case errors.Is(err, pgx.ErrTxCommitRollback), pgconn.SafeToRetry(err):
+	case errors.Is(err, pgx.ErrTxCommitRollback):
 		return err
 	case state == serializationFailure, state == deadlockDetected, state == readOnlyTransaction:
 		return err

@@ -245,7 +245,7 @@ func (e *sqliteEngine) closeFiles() error {
 		errs = append(errs, e.db.Close())
 	}
 	// Last: nobody else may open the file before it is closed.
-	return errors.Join(append(errs, e.lock.Close())...)
+	return errors.Join(append(errs, unlockFile(e.lock))...)
 }
 
 // loop is the writer. It ends when close has closed the channel and every write
@@ -272,6 +272,7 @@ func (e *sqliteEngine) commit(first *job) (group []*job, events int) {
 		_, err = e.conn.exec(ctx, `BEGIN IMMEDIATE`)
 	}
 	if err != nil {
+		e.noteFault(err)
 		return e.fail(group, err), 0
 	}
 	var own []tenant.Event
@@ -358,7 +359,7 @@ func (e *sqliteEngine) fail(group []*job, err error) []*job {
 // is on the disk. A full disk is none: it clears up (REL-29).
 func (e *sqliteEngine) noteFault(err error) bool {
 	var se *sqlite.Error
-	if !errors.As(err, &se) {
+	if e.fault != nil || !errors.As(err, &se) {
 		return false
 	}
 	switch se.Code() & 0xff {
