@@ -129,9 +129,21 @@ func run(binary string, kills, workers int, seed uint64, database string) error 
 	if err := server.Stop(); err != nil {
 		return fmt.Errorf("the last server did not drain: %w", err)
 	}
+	if sum.rotations < kills || sum.revocations == 0 { // a server that answers nothing loses nothing
+		return fmt.Errorf("only %d rotations and %d revocations were acknowledged: nothing is proven (last failed login: %v)",
+			sum.rotations, sum.revocations, errors.Join(failedLogins(clients)...))
+	}
 	fmt.Printf("%d kills, seed %d: %d acknowledged rotations, %d acknowledged revocations, %d reuses refused, %d answers lost; 0 violations; slowest restart %s\n",
 		kills, seed, sum.rotations, sum.revocations, sum.reuses, sum.unknown, slowest.Round(time.Millisecond))
 	return nil
+}
+
+func failedLogins(clients []*worker) []error {
+	var out []error
+	for _, c := range clients {
+		out = append(out, c.loginError)
+	}
+	return out
 }
 
 // wait sleeps; a kill at a random moment is the point of the experiment.
@@ -156,6 +168,8 @@ type worker struct {
 	// ended: the end of the family was acknowledged. ending: it was asked for
 	// and the answer was lost, so it may have happened.
 	ended, ending bool
+	// loginError is why the last login failed, for the report.
+	loginError error
 }
 
 // work does what clients do until the context ends; an error is a violation.
@@ -211,6 +225,7 @@ func (w *worker) work(ctx context.Context) error {
 func (w *worker) login(ctx context.Context) bool {
 	answer, err := w.family.Login(ctx, w.client, w.token)
 	if err != nil {
+		w.loginError = err
 		return false
 	}
 	w.value, w.previous, w.ended, w.ending = answer.RefreshToken, nil, false, false
