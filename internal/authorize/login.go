@@ -156,9 +156,7 @@ func (s *Service) authenticate(ctx context.Context, o *ongoing, form LoginForm, 
 	switch {
 	case errors.Is(err, password.ErrBusy):
 		return u, connection, false, &FormError{Reason: Busy}
-	case errors.Is(err, password.ErrTooLong): // nobody's password (SEC-180)
-		match = false
-	case err != nil:
+	case err != nil && !errors.Is(err, password.ErrTooLong): // too long is nobody's password (SEC-180)
 		return u, connection, false, fmt.Errorf("verify password: %w", err)
 	case found && match:
 		return u, connection, rehash, nil

@@ -30,7 +30,7 @@ func TestCodeFlow(t *testing.T) {
 	}
 	got := done.response(t, "https://app.example.com/cb")
 	if got.Get("state") != "st" || got.Get("iss") != s.issuer || len(got.Get("code")) != 43 || len(got) != 3 {
-		t.Errorf("response = %v, want code, state and iss", keys(got))
+		t.Errorf("response = %v, want code, state and iss", members(got))
 	}
 	if done.body != "" {
 		t.Errorf("SEC-53: the redirect has a body: %q", done.body)
@@ -63,7 +63,7 @@ func TestCodeFlow(t *testing.T) {
 	s.hasEvent(t, "s", "")
 }
 
-func keys(v url.Values) []string {
+func members(v url.Values) []string {
 	var out []string
 	for k := range v {
 		out = append(out, k)
@@ -245,7 +245,7 @@ func TestRequestCannotBeChanged(t *testing.T) {
 	form.Set("user_id", "auth0|"+hexOf("other"))
 	got := b.post(t, page.action(t)+"&redirect_uri=https%3A%2F%2Fevil.example%2Fcb&audience=https%3A%2F%2Fcalendar.example", form).response(t, "https://app.example.com/cb")
 	if got.Get("state") != "st" || got.Get("access_token") != "" {
-		t.Errorf("response = %v, want that of the request", keys(got))
+		t.Errorf("response = %v, want that of the request", members(got))
 	}
 	tokens := b.exchange(t, got.Get("code"), "https://app.example.com/cb")
 	if tokens["scope"] != "openid" {

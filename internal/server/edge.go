@@ -53,6 +53,10 @@ func (s *Server) page(c class, h handler) http.Handler {
 			// D11: to the configured issuer, never to what Host says (SEC-169).
 			redirect(w, r, strings.TrimSuffix(t.Issuer(), "/")+r.URL.RequestURI())
 			return
+		case err == nil && r.Method == http.MethodHead || speculative(r):
+			// Nobody will see the answer, and some pages act when they are opened.
+			err = oauth.NewError(oauth.InvalidRequest, "This page is not loaded ahead.", nil).WithStatus(http.StatusMethodNotAllowed)
+			w.Header().Set("Allow", "GET, POST")
 		case err == nil:
 			if err = s.crossSite.Check(r); err != nil {
 				err = oauth.NewError(oauth.AccessDenied, "The request came from another site.", err).WithReason("cross_site")
@@ -66,6 +70,11 @@ func (s *Server) page(c class, h handler) http.Handler {
 			s.errorPage(w, r, t, err)
 		}
 	})
+}
+
+// speculative tells whether a browser loads the page only in case the user goes there.
+func speculative(r *http.Request) bool {
+	return strings.Contains(r.Header.Get("Sec-Purpose"), "prefetch") || r.Header.Get("Purpose") == "prefetch"
 }
 
 // newCrossSite is the same-origin proof of SEC-155. The exempt paths are those

@@ -216,7 +216,9 @@ func TestPlainHTTP(t *testing.T) {
 		if err := plain.Close(); err != nil {
 			t.Error(err)
 		}
-		<-done
+		if err := <-done; !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
 	})
 	b := s.newBrowser(t)
 	base := "http://" + l.Addr().String()

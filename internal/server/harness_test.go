@@ -101,16 +101,13 @@ func start(t *testing.T, c change) *site {
 			t.Error(err)
 		}
 	})
-	master, err := seal.CreateMasterFile(filepath.Join(dir, "master.key"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	vault := seal.NewVault(master)
+	k := keys(t)
+	vault := seal.NewVault(k.master)
 	s.store, s.Server = st, httptest.NewUnstartedServer(nil)
 	_, port, _ := strings.Cut(s.Listener.Addr().String(), ":")
 	s.tenant = tenant.Tenant{ID: tenantID, Domain: "localhost:" + port, CreatedAt: s.clock.Now(), Settings: c.settings}
 	s.issuer = s.tenant.Issuer()
-	s.found(t, master, vault, c)
+	s.found(t, k, c)
 
 	ring := token.NewRing(st, vault)
 	minter := token.NewMinter(ring, rand.Reader)
@@ -140,9 +137,47 @@ func start(t *testing.T, c change) *site {
 	return s
 }
 
-func (s *site) found(t *testing.T, master seal.Master, vault *seal.Vault, c change) {
+// keyMaterial is what all sites share, because an RSA key takes longer to make
+// than everything else of a test.
+type keyMaterial struct {
+	master seal.Master
+	tenant tenant.Tenant
+	key    tenant.SigningKey
+	secret tenant.Secret
+}
+
+var makeKeys = sync.OnceValues(func() (keyMaterial, error) {
+	var raw [32]byte
+	_, _ = rand.Read(raw[:]) // never fails
+	master, err := seal.NewMaster(raw[:])
+	if err != nil {
+		return keyMaterial{}, err
+	}
+	ctx, now := context.Background(), time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	k := keyMaterial{master: master, tenant: tenant.Tenant{ID: tenantID, Domain: "localhost"}}
+	if k.tenant.DataKey, err = seal.NewDataKey(master, tenantID); err != nil {
+		return k, err
+	}
+	vault := seal.NewVault(master)
+	if k.key, err = token.NewSigningKey(ctx, vault, k.tenant, "RS256", tenant.KeyCurrent, now); err != nil {
+		return k, err
+	}
+	k.secret, err = token.NewRefreshSecret(ctx, vault, k.tenant, 1, now)
+	return k, err
+})
+
+func keys(t *testing.T) keyMaterial {
 	t.Helper()
-	ctx, now := context.Background(), s.clock.Now()
+	k, err := makeKeys()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+func (s *site) found(t *testing.T, k keyMaterial, c change) {
+	t.Helper()
+	now := s.clock.Now()
 	check := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -152,12 +187,7 @@ func (s *site) found(t *testing.T, master seal.Master, vault *seal.Vault, c chan
 	var err error
 	s.tenant.Settings.Document, err = json.Marshal(c.settings)
 	check(err)
-	s.tenant.DataKey, err = seal.NewDataKey(master, tenantID)
-	check(err)
-	key, err := token.NewSigningKey(ctx, vault, s.tenant, "RS256", tenant.KeyCurrent, now)
-	check(err)
-	secret, err := token.NewRefreshSecret(ctx, vault, s.tenant, 1, now)
-	check(err)
+	s.tenant.DataKey = k.tenant.DataKey
 	s.ticket, err = token.Random(rand.Reader)
 	check(err)
 	document := connectionDocument
@@ -170,7 +200,7 @@ func (s *site) found(t *testing.T, master seal.Master, vault *seal.Vault, c chan
 	check(err)
 	connection.CreatedAt, api.CreatedAt = now, now
 	f := tenant.Founding{
-		Tenant: s.tenant, Keys: []tenant.SigningKey{key}, Secrets: []tenant.Secret{secret}, Connections: []tenant.Connection{connection},
+		Tenant: s.tenant, Keys: []tenant.SigningKey{k.key}, Secrets: []tenant.Secret{k.secret}, Connections: []tenant.Connection{connection},
 		ResourceServers: []tenant.ResourceServer{api}, Event: tenant.Event{TenantID: tenantID, At: now, Type: "sapi"},
 		Tickets: []tenant.Ticket{{TenantID: tenantID, Hash: token.Hash(s.ticket), Purpose: authorize.TicketAdministrator, CreatedAt: now, ExpiresAt: now.Add(authorize.TicketLifetime)}},
 	}
@@ -180,7 +210,7 @@ func (s *site) found(t *testing.T, master seal.Master, vault *seal.Vault, c chan
 		cl.CreatedAt = now
 		f.Clients = append(f.Clients, cl)
 	}
-	check(s.store.CreateTenant(ctx, f))
+	check(s.store.CreateTenant(t.Context(), f))
 }
 
 func (s *site) addUser(t *testing.T, email, pw string) tenant.User {

@@ -310,3 +310,37 @@ func TestSetup(t *testing.T) {
 		t.Errorf("after 30 minutes: %s, want 403", a.Status)
 	}
 }
+
+// One form sent many times at once gives at most one code, and no fault (SEC-3,
+// SEC-33).
+func TestParallelForms(t *testing.T) {
+	t.Parallel()
+	s := start(t, change{})
+	b := s.newBrowser(t)
+	for _, client := range []string{"spa", "third"} {
+		page := b.follow(t, b.get(t, authorizeURL(params(client, "prompt", "login"))))
+		form := url.Values{"identifier": {ada}, "password": {adaPassword}}
+		if client == "third" {
+			page = b.follow(t, b.post(t, page.action(t), form))
+			form = url.Values{"decision": {"allow"}}
+		}
+		const n = 16
+		answers := make(chan answer, n)
+		for range n {
+			go func() { answers <- b.post(t, page.action(t), form) }()
+		}
+		codes := 0
+		for range n {
+			a := <-answers
+			if strings.Contains(a.Header.Get("Location"), "code=") {
+				codes++
+			}
+			if a.StatusCode >= 500 && a.StatusCode != http.StatusServiceUnavailable {
+				t.Errorf("%s: %s: %s", client, a.Status, a.body)
+			}
+		}
+		if codes > 1 || client == "third" && codes != 1 {
+			t.Errorf("%s: %d codes, want one", client, codes)
+		}
+	}
+}

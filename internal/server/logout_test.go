@@ -46,6 +46,7 @@ func TestLogout(t *testing.T) {
 		"repeated":                    {"?client_id=spa&client_id=spa", nil, "", 400, false},
 		"image":                       {"?client_id=spa", []string{"Sec-Fetch-Dest", "image", "Sec-Fetch-Site", "cross-site"}, "", 400, false},
 		"frame":                       {"?client_id=spa", []string{"Sec-Fetch-Dest", "iframe", "Sec-Fetch-Site", "cross-site", "Referer", "https://app.example.com/"}, "", 400, false},
+		"loaded ahead":                {"?client_id=spa", []string{"Sec-Purpose", "prefetch;prerender"}, "", 405, false},
 		"a click elsewhere":           {"?client_id=spa", []string{"Sec-Fetch-Dest", "document", "Sec-Fetch-Site", "cross-site", "Sec-Fetch-User", "?1"}, "https://app.example.com/bye", 302, true},
 		"the client's script":         {"?client_id=spa", []string{"Sec-Fetch-Dest", "document", "Sec-Fetch-Site", "cross-site", "Referer", "https://app.example.com/"}, "https://app.example.com/bye", 302, true},
 		"a script elsewhere asks":     {"?client_id=spa", []string{"Sec-Fetch-Dest", "document", "Sec-Fetch-Site", "cross-site", "Referer", "https://evil.example/"}, "", 200, false},
@@ -149,5 +150,20 @@ func TestLogoutConfirmation(t *testing.T) {
 	}
 	if a := s.newBrowser(t).get(t, "/oidc/logout"); a.StatusCode != http.StatusOK || !strings.Contains(a.body, "You are logged out") {
 		t.Errorf("without a session: %s: %s", a.Status, a.body)
+	}
+}
+
+// Looking ahead changes nothing: HEAD ends no session and opens no transaction.
+func TestHead(t *testing.T) {
+	t.Parallel()
+	s := start(t, change{})
+	b, _ := signedIn(t, s)
+	for _, target := range []string{"/v2/logout", "/oidc/logout", authorizeURL(params("spa"))} {
+		if a := b.do(t, http.MethodHead, target, nil); a.StatusCode != http.StatusMethodNotAllowed || a.Header.Get("Location") != "" {
+			t.Errorf("HEAD %s: %s to %q, want 405", target, a.Status, a.Header.Get("Location"))
+		}
+	}
+	if !b.isSignedIn(t) {
+		t.Error("HEAD ended the session")
 	}
 }

@@ -197,7 +197,7 @@ func (s *Server) recoverPanic(w *recorder, r *http.Request) {
 	if v == nil {
 		return
 	}
-	if v == http.ErrAbortHandler {
+	if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 		panic(v)
 	}
 	s.log.ErrorContext(r.Context(), "panic", "request", requestID(r), "route", r.Pattern, "panic", fmt.Sprintf("%T", v), "stack", stack())
