@@ -33,7 +33,12 @@ func spa(t *testing.T, srv *authtest.Server) authtest.Client {
 // The main job, over the wire: sign in, issue, refresh, look up, revoke.
 func TestMainJob(t *testing.T) {
 	t.Parallel()
-	srv := authtest.Start(t)
+	mainJob(t)
+}
+
+func mainJob(t *testing.T, opts ...authtest.Option) {
+	t.Helper()
+	srv := authtest.Start(t, opts...)
 	api := srv.CreateAPI(t, "https://api.example.com", "read:things", "write:things")
 	client := spa(t, srv)
 	user := srv.CreateUser(t, "ann@example.com")
@@ -140,7 +145,12 @@ func TestManagement(t *testing.T) {
 // the first administrator's link again (SEC-177).
 func TestRestart(t *testing.T) {
 	t.Parallel()
-	srv := authtest.Start(t)
+	restart(t)
+}
+
+func restart(t *testing.T, opts ...authtest.Option) {
+	t.Helper()
+	srv := authtest.Start(t, opts...)
 	if srv.AdministratorLink == "" {
 		t.Error("no link for the first administrator at the first start")
 	}
@@ -182,7 +192,12 @@ func TestRestart(t *testing.T) {
 // deadline, and an access token at its end.
 func TestAdvance(t *testing.T) {
 	t.Parallel()
-	srv := authtest.Start(t)
+	advance(t)
+}
+
+func advance(t *testing.T, opts ...authtest.Option) {
+	t.Helper()
+	srv := authtest.Start(t, opts...)
 	client := spa(t, srv)
 	user := srv.CreateUser(t, "ann@example.com")
 	tokens := srv.Login(t, authtest.LoginRequest{Client: client, RedirectURI: callback, Email: user.Email, Scope: "openid offline_access"})

@@ -124,7 +124,10 @@ func New(ctx context.Context, o Options) (a *App, err error) {
 		o.Clock = node
 	}
 	o = o.withDefaults()
-	a = &App{opts: o, log: o.Logger, wall: clock.System{}, node: node, draining: make(chan struct{})}
+	a = &App{
+		opts: o, log: o.Logger, wall: clock.System{}, node: node,
+		metrics: newMetrics(o.Build), draining: make(chan struct{}),
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.Close())
@@ -136,7 +139,7 @@ func New(ctx context.Context, o Options) (a *App, err error) {
 	if err := a.openCertificate(); err != nil {
 		return a, err
 	}
-	if a.data, err = openData(ctx, o.Config, o.Clock, o.Logger, true); err != nil {
+	if a.data, err = openData(ctx, o, true, a.metrics.commit); err != nil {
 		return a, err
 	}
 	a.closers = append(a.closers, a.data.store.Close)
@@ -154,7 +157,6 @@ func New(ctx context.Context, o Options) (a *App, err error) {
 	if err := a.localAuthority(); err != nil {
 		return a, err
 	}
-	a.metrics = newMetrics(o.Build, a.wall)
 	a.parts = a.join()
 	a.publish()
 	return a, a.listenAdmin()
@@ -334,6 +336,13 @@ func (a *App) ready(ctx context.Context) error {
 // publish registers what other parts count.
 func (a *App) publish() {
 	a.metrics.counter("bulla_events_dropped_total", "Events lost because the queue was full.", func() float64 { return float64(a.data.store.Dropped()) })
+	a.metrics.gauge("bulla_events_waiting", "Events that wait for a commit.", func() float64 { return float64(a.data.store.WaitingEvents()) })
+	a.metrics.gauge("bulla_store_writes_waiting", "Writes that wait for the embedded store's writer.", func() float64 { return float64(a.data.store.WaitingWrites()) })
+	a.metrics.gauge("bulla_password_hashes_computing", "Password hashes being computed.", func() float64 { n, _ := a.parts.hasher.InUse(); return float64(n) })
+	a.metrics.gauge("bulla_password_hashes_waiting", "Callers that wait to have a password hashed.", func() float64 { _, n := a.parts.hasher.InUse(); return float64(n) })
+	if a.node != nil && !a.opts.Config.Embedded() {
+		a.metrics.gauge("bulla_clock_drift_seconds", "How far the database's clock is ahead of this machine's.", func() float64 { return a.node.drift().Seconds() })
+	}
 	if a.certificate != nil {
 		a.metrics.gauge("bulla_tls_certificate_expiry_seconds", "When the TLS certificate expires, as Unix time.",
 			func() float64 { return float64(a.certificate.expiresAt().Unix()) })

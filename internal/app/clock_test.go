@@ -83,7 +83,9 @@ func TestNodeClockFollows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
 		c := &nodeClock{base: clock.System{}}
-		ahead := func(context.Context) (time.Time, bool, error) { return time.Now().UTC().Add(5 * time.Second), true, nil }
+		ahead := func(context.Context) (time.Time, bool, error) {
+			return time.Now().UTC().Add(5 * time.Second), true, nil
+		}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() {

@@ -184,7 +184,7 @@ func ask[Out any](ctx context.Context, a *Admin, name string, in any) (Out, erro
 
 // callHere opens the store for one operation.
 func (a *Admin) callHere(ctx context.Context, name string, raw json.RawMessage) (answer json.RawMessage, err error) {
-	d, err := openData(ctx, a.opts.Config, a.opts.Clock, a.opts.Logger, false)
+	d, err := openData(ctx, a.opts, false, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/bulla-auth/bulla/internal/clock"
 	"github.com/bulla-auth/bulla/internal/config"
 	"github.com/bulla-auth/bulla/internal/seal"
 	"github.com/bulla-auth/bulla/internal/store"
@@ -30,13 +29,14 @@ type data struct {
 	tenants []tenant.Tenant
 }
 
-// openData opens what cfg names. When the store is empty and create is set, the
+// openData opens what o.Config names. When the store is empty and create is set, the
 // data directory and the master key are made; otherwise nothing is written that
 // was not there. Every refusal is one line that says what to do.
 //
 // A store whose master key is missing or another's is left as it is: a new key
-// would make everything in it unreadable (SEC-138).
-func openData(ctx context.Context, cfg config.Config, clk clock.Clock, log *slog.Logger, create bool) (*data, error) {
+// would make everything in it unreadable (SEC-138). commits may be nil.
+func openData(ctx context.Context, o Options, create bool, commits func() func(int)) (*data, error) {
+	cfg, log := o.Config, o.Logger
 	exists, err := checkDirectory(cfg.Data, log)
 	if err != nil {
 		return nil, err
@@ -47,7 +47,9 @@ func openData(ctx context.Context, cfg config.Config, clk clock.Clock, log *slog
 			return nil, err
 		}
 	}
-	d.store, err = store.Open(ctx, store.Options{URL: cfg.DatabaseURL, Path: filepath.Join(cfg.Data, databaseFile), Clock: clk, Logger: log})
+	d.store, err = store.Open(ctx, store.Options{
+		URL: cfg.DatabaseURL, Path: filepath.Join(cfg.Data, databaseFile), Clock: o.Clock, Logger: log, Commits: commits,
+	})
 	if err != nil {
 		return nil, storeError(cfg, err)
 	}

@@ -106,7 +106,7 @@ func storeCheck(ctx context.Context, o Options) (running bool, c Check) {
 	if !errors.Is(err, errNotRunning) {
 		return true, runningStore(raw, err)
 	}
-	d, err := openData(ctx, o.Config, o.Clock, o.Logger, false)
+	d, err := openData(ctx, o, false, nil)
 	if err != nil {
 		return false, failed(name, err)
 	}

@@ -21,17 +21,17 @@ import (
 // what a caller wrote (SEC-230).
 type metrics struct {
 	registry *prometheus.Registry
-	clock    clock.Clock // the machine's: durations are the machine's too
 
 	requests  *prometheus.CounterVec
 	durations *prometheus.HistogramVec
 	tokens    *prometheus.CounterVec
+	commits   prometheus.Histogram
+	groups    prometheus.Histogram
 }
 
-func newMetrics(b Build, clk clock.Clock) *metrics {
+func newMetrics(b Build) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
-		clock:    clk,
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "bulla_http_requests_total", Help: "Requests answered on the public listener.",
 		}, []string{"route", "method", "status"}),
@@ -42,13 +42,21 @@ func newMetrics(b Build, clk clock.Clock) *metrics {
 		tokens: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "bulla_token_requests_total", Help: "Answers of the token endpoint by grant and outcome.",
 		}, []string{"grant", "outcome"}),
+		commits: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "bulla_store_commit_duration_seconds", Help: "Time a commit of the store took, its writes included.",
+			Buckets: []float64{0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5},
+		}),
+		groups: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "bulla_store_commit_writes", Help: "Writes that shared a commit.",
+			Buckets: []float64{1, 2, 4, 8, 16, 32, 64, 128, 256},
+		}),
 	}
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "bulla_build_info", Help: "Always 1; the labels say what is running.",
 		ConstLabels: prometheus.Labels{"version": b.Version, "commit": b.Commit, "go": b.Go},
 	})
 	info.Set(1)
-	m.registry.MustRegister(m.requests, m.durations, m.tokens, info,
+	m.registry.MustRegister(m.requests, m.durations, m.tokens, m.commits, m.groups, info,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -62,6 +70,16 @@ func (m *metrics) gauge(name, help string, value func() float64) {
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
 }
 
+// commit times a commit of the store: it is called at the beginning, and what it
+// returns at the end.
+func (m *metrics) commit() func(writes int) {
+	elapsed := clock.Stopwatch()
+	return func(writes int) {
+		m.commits.Observe(elapsed().Seconds())
+		m.groups.Observe(float64(writes))
+	}
+}
+
 // opsHandler is everything on the ops listener.
 func (m *metrics) opsHandler() http.Handler {
 	mux := http.NewServeMux()
@@ -73,7 +91,7 @@ func (m *metrics) opsHandler() http.Handler {
 // request, or nothing when none fits.
 func (m *metrics) count(next http.Handler, route func(*http.Request) string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		began := m.clock.Now()
+		elapsed := clock.Stopwatch()
 		name := route(r)
 		if name == "" {
 			name = "none"
@@ -81,7 +99,7 @@ func (m *metrics) count(next http.Handler, route func(*http.Request) string) htt
 		rec := &statusRecorder{ResponseWriter: w}
 		defer func() { // also when the handler cut the connection
 			m.requests.WithLabelValues(name, method(r.Method), strconv.Itoa(rec.status())).Inc()
-			m.durations.WithLabelValues(name).Observe(m.clock.Now().Sub(began).Seconds())
+			m.durations.WithLabelValues(name).Observe(elapsed().Seconds())
 		}()
 		next.ServeHTTP(rec, r)
 	})

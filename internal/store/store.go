@@ -70,6 +70,10 @@ type Options struct {
 	StatementTimeout time.Duration
 	// CacheSize is how many configuration objects are cached; zero means 2,048.
 	CacheSize int
+	// Commits, when set, is called as a commit begins, and what it returns when
+	// the commit has ended, with the number of writes in it: whoever counts and
+	// times commits has a clock, the store has none for it.
+	Commits func() (ended func(writes int))
 }
 
 func (o Options) withDefaults() (Options, error) {
@@ -95,6 +99,9 @@ func (o Options) withDefaults() (Options, error) {
 	o.Readers = orInt(o.Readers, 4)
 	o.MaxConns = orInt(o.MaxConns, 20)
 	o.CacheSize = orInt(o.CacheSize, 2048)
+	if o.Commits == nil {
+		o.Commits = func() func(int) { return func(int) {} }
+	}
 	return o, nil
 }
 
