@@ -144,8 +144,10 @@ func (e *postgresEngine) repeat(ctx context.Context, level sql.IsolationLevel, f
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		ended := e.opts.Commits()
 		events, err := e.once(inside, level, fn)
 		if err == nil {
+			ended(1)
 			e.wrote(1, events)
 			return nil
 		}

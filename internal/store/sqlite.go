@@ -253,7 +253,9 @@ func (e *sqliteEngine) closeFiles() error {
 func (e *sqliteEngine) loop() {
 	defer close(e.done)
 	for first := range e.jobs {
+		ended := e.opts.Commits()
 		group, events := e.commit(first)
+		ended(len(group))
 		for _, j := range group {
 			close(j.done)
 		}
