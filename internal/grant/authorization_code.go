@@ -170,7 +170,7 @@ func (s *Service) codeReused(ctx context.Context, x *exchange, c tenant.Code) er
 	}
 	e.At = s.clock.Now()
 	if err := s.store.DenyAuthorization(ctx, x.tenant.ID, hash, e.At.Add(token.MaxLifetime), e); err != nil {
-		return fmt.Errorf("deny authorization: %v", err)
+		return fmt.Errorf("deny authorization: %w", err)
 	}
 	x.reported = true
 	return refused

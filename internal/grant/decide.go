@@ -70,7 +70,7 @@ type access struct {
 // store, so each of its conditions is a row in a table.
 func decide(c tenant.Client, p proof) (access, error) {
 	if p.machine {
-		return decideMachine(c, p)
+		return decideMachine(p)
 	}
 	a := access{lifetime: userinfoTokenLifetime}
 	if p.api != nil {
@@ -114,7 +114,7 @@ func offlineAllowed(c tenant.Client, p proof, granted oauth.Scopes) bool {
 
 // decideMachine is authentication-api.md §4.3: scopes come from the client grant
 // alone (SEC-65).
-func decideMachine(c tenant.Client, p proof) (access, error) {
+func decideMachine(p proof) (access, error) {
 	a := access{lifetime: p.api.TokenLifetime()}
 	var granted []string
 	switch {

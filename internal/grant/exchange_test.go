@@ -229,7 +229,19 @@ func TestJudgedAgain(t *testing.T) {
 		_, err := f.exchange(t, codeRequest(c, code))
 		wantError(t, err, 403, oauth.UnauthorizedClient, "Grant type 'authorization_code' not allowed for the client.", "grant_not_allowed")
 	})
-	f.rules.set(nil)
+	t.Run("again and again", func(t *testing.T) {
+		f.rules.set(nil)
+		value := f.login(t, c, u).RefreshToken
+		before := f.rules.count()
+		f.faults.conflict("RotateRefreshToken")
+		_, err := f.exchange(t, refreshRequest(c, value))
+		wantUnavailable(t, err)
+		if got := f.rules.count() - before; got != 1 {
+			t.Errorf("the rules ran %d times, want once", got)
+		}
+		f.faults.fail("", "")
+		f.mustExchange(t, refreshRequest(c, value))
+	})
 }
 
 // SEC-2, SEC-86, REL-9: a fault at any call gives no token, blames no credential

@@ -187,6 +187,13 @@ func (s *faulty) fail(before, after string) {
 	}
 }
 
+// conflict makes a call find its row changed, each time.
+func (s *faulty) conflict(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.before = map[string]error{name: tenant.ErrConflict}
+}
+
 func (s *faulty) do(name string, fn func() error) error {
 	s.mu.Lock()
 	before, after := s.before[name], s.after[name]

@@ -137,7 +137,7 @@ func (s *Service) revokeFamily(ctx context.Context, t tenant.Tenant, f tenant.Re
 		DeleteConsent: withConsent, FamilyHash: others, Event: e,
 	})
 	if err != nil {
-		return fmt.Errorf("revoke family: %v", err) // a conflict too: it is not ended yet
+		return fmt.Errorf("revoke family: %w", err)
 	}
 	return nil
 }

@@ -158,10 +158,10 @@ func (s *Service) exchange(ctx context.Context, x *exchange) (oauth.TokenRespons
 			return resp, err
 		}
 		if lost == maxRejudgings {
-			return oauth.TokenResponse{}, fmt.Errorf("write lost %d times: %v", lost+1, err) // no ErrConflict to a caller
+			return oauth.TokenResponse{}, fmt.Errorf("judged %d times and lost each write", lost+1)
 		}
 		if x.tenant, err = s.store.Tenant(ctx, x.tenant.ID); err != nil {
-			return oauth.TokenResponse{}, fmt.Errorf("read tenant again: %v", err)
+			return oauth.TokenResponse{}, fmt.Errorf("read tenant again: %w", err)
 		}
 	}
 }
