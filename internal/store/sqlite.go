@@ -386,19 +386,44 @@ func sqliteError(err error) error {
 }
 
 // numbered writes $1 as ?1, so that SQLite binds by number as PostgreSQL does
-// ($1 is a name to it). Nothing else is rewritten; text in quotes is left alone.
+// ($1 is a name to it). Where the parameters stand in order, each once, it
+// leaves the number away: for each one that is numbered SQLite walks the list of
+// those before, a third of the cost of inserting events. Nothing else is
+// rewritten; text in quotes is left alone.
 func numbered(statement string) string {
-	b := []byte(statement)
+	var b strings.Builder
+	ordered, last := true, 0
+	parameters(statement, func(_, _, n int) {
+		last++
+		ordered = ordered && n == last
+	})
+	at := 0
+	parameters(statement, func(from, to, _ int) {
+		b.WriteString(statement[at:from] + "?")
+		if at = to; !ordered {
+			b.WriteString(statement[from+1 : to])
+		}
+	})
+	return b.String() + statement[at:]
+}
+
+// parameters calls found for each $n outside quotes, with where it stands.
+func parameters(statement string, found func(from, to, n int)) {
 	quoted := false
-	for i, c := range b {
-		switch {
+	for i := 0; i < len(statement); i++ {
+		switch c := statement[i]; {
 		case c == '\'':
 			quoted = !quoted
-		case c == '$' && !quoted && i+1 < len(b) && b[i+1] >= '0' && b[i+1] <= '9':
-			b[i] = '?'
+		case c == '$' && !quoted:
+			to := i + 1
+			for to < len(statement) && statement[to] >= '0' && statement[to] <= '9' {
+				to++
+			}
+			if n, err := strconv.Atoi(statement[i+1 : to]); err == nil {
+				found(i, to, n)
+			}
 		}
 	}
-	return string(b)
 }
 
 // maxPrepared bounds the statements a connection keeps prepared; our fixed ones

@@ -40,9 +40,17 @@ func TestParametersBindByNumber(t *testing.T) {
 	if err != nil || got != "twoonetwo" {
 		t.Errorf("SELECT $2 || $1 || $2 of one, two = %q, %v, want twoonetwo", got, err)
 	}
-	const text = `SELECT '$1', $1, $12, '''$2''', a$ FROM x`
-	if got, want := numbered(text), `SELECT '$1', ?1, ?12, '''$2''', a$ FROM x`; got != want {
-		t.Errorf("numbered(%q) = %q, want %q", text, got, want)
+	for text, want := range map[string]string{
+		`SELECT '$1', $1, $12, '''$2''', a$ FROM x`: `SELECT '$1', ?1, ?12, '''$2''', a$ FROM x`,
+		`VALUES ($1, $2, '$', $3)`:                  `VALUES (?, ?, '$', ?)`,
+		`a = $2 AND b = $1`:                         `a = ?2 AND b = ?1`,
+		`a = $1 AND b = $1`:                         `a = ?1 AND b = ?1`,
+		`a = $1`:                                    `a = ?`,
+		`no parameter`:                              `no parameter`,
+	} {
+		if got := numbered(text); got != want {
+			t.Errorf("numbered(%q) = %q, want %q", text, got, want)
+		}
 	}
 }
 
