@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/bulla-auth/bulla/internal/oauth"
 	"github.com/bulla-auth/bulla/internal/tenant"
@@ -136,8 +137,9 @@ func (c *call) newClientGrant(id string, body *object) (tenant.ClientGrant, *obj
 }
 
 // mayGrant refuses scopes the API does not define and, of our own API, scopes
-// the caller does not hold: nobody gives a right they do not have (SEC-188).
-// before is the grant as it is, or nil.
+// the caller does not hold: nobody gives a right they do not have (SEC-188). Who
+// holds every scope that opens something may give the others too, which tools
+// name for what is not here. before is the grant as it is, or nil.
 func (c *call) mayGrant(api tenant.ResourceServer, before, doc *object) error {
 	defined := api.ScopeValues()
 	had := before.strings("scope")
@@ -147,7 +149,7 @@ func (c *call) mayGrant(api tenant.ResourceServer, before, doc *object) error {
 			return invalid("The following scopes are not defined by the API: " + echo(s))
 		}
 	}
-	if !api.System || c.op == nil { // the command line is the administrator (D12)
+	if !api.System || c.op == nil || c.holdsEverything() { // without op it is the command line: the administrator (D12)
 		return nil
 	}
 	if doc.flag("allow_all_scopes") && !before.flag("allow_all_scopes") {
@@ -159,6 +161,12 @@ func (c *call) mayGrant(api tenant.ResourceServer, before, doc *object) error {
 		}
 	}
 	return nil
+}
+
+func (c *call) holdsEverything() bool {
+	return !slices.ContainsFunc(c.table.scopes(), func(s string) bool {
+		return !strings.Contains(s, ":current_user") && !slices.Contains(c.claims.Scopes, s)
+	})
 }
 
 func (c *call) updateClientGrant() (any, error) {

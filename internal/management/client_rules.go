@@ -32,7 +32,9 @@ func clientDefaults(doc *object) {
 	if !doc.has("jwt_configuration") {
 		doc.set("jwt_configuration", obj("lifetime_in_seconds", 36000, "secret_encoded", false))
 	} else {
-		doc.child("jwt_configuration").setDefault("secret_encoded", false)
+		j := doc.child("jwt_configuration").copy()
+		j.setDefault("secret_encoded", false)
+		doc.set("jwt_configuration", j)
 	}
 	rotating := completeRefresh(doc)
 	if rotating {

@@ -74,7 +74,7 @@ func (w *documenter) operation(r *route) *object {
 	if op.body != nil {
 		w.schemas.setDefault(op.body.name, w.schema(op.body.shape))
 		content := obj("schema", reference("schemas", op.body.name))
-		out.set("requestBody", obj("required", !op.body.optional, "content",
+		out.set("requestBody", obj("required", true, "content",
 			obj("application/json", content, "application/x-www-form-urlencoded", content)))
 	}
 	out.set("responses", w.responses(op))

@@ -203,3 +203,31 @@ func (t *table) routes() []*route {
 	})
 	return out
 }
+
+// scopes lists every scope that opens an operation or a field, sorted.
+func (t *table) scopes() []string {
+	var out []string
+	for _, r := range t.routes() {
+		out = append(out, r.op.scopes...)
+		nouns := []*resource{r.op.answer.resource}
+		if r.op.body != nil {
+			nouns = append(nouns, r.op.body.resource)
+		}
+		for _, noun := range nouns {
+			if noun == nil {
+				continue
+			}
+			out = append(out, fieldScopes(noun.fields)...)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func fieldScopes(fields []field) []string {
+	var out []string
+	for _, d := range fields {
+		out = slices.Concat(out, d.readWith, d.createWith, d.updateWith, fieldScopes(d.shape.fields))
+	}
+	return out
+}

@@ -220,8 +220,6 @@ type body struct {
 	resource *resource
 	part     where
 	name     string
-	// optional bodies may be missing.
-	optional bool
 }
 
 // accepts is a body that belongs to no resource.

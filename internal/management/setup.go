@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/bulla-auth/bulla/internal/audit"
 	"github.com/bulla-auth/bulla/internal/oauth"
@@ -25,8 +26,8 @@ func (c *call) byOperator(description string) tenant.Event {
 	}
 }
 
-// MachineClient is a machine-to-machine client with every scope of the
-// Management API. A client of that name is found, and gets a new secret; else one
+// MachineClient is a machine-to-machine client with every scope that any
+// operation of the Management API asks for. A client of that name is found, and gets a new secret; else one
 // is made.
 func (a *API) MachineClient(ctx context.Context, t tenant.Tenant, name string) (clientID, secret string, err error) {
 	c := a.setup(ctx, t)
@@ -81,11 +82,15 @@ func (c *call) createMachine(name, secret string) (string, error) {
 	return id, c.store.CreateClient(c.ctx, client, c.byOperator("Create a client"))
 }
 
-// grantEverything gives the client every scope of the system API.
+// grantEverything gives the client every scope that opens something. The system
+// API defines more, for grants that tools bring along; all of them would not fit
+// into a token (SEC-82).
 func (c *call) grantEverything(clientID string) error {
 	scopes := []any{}
-	for _, s := range SystemAPI(c.t).ScopeValues() {
-		scopes = append(scopes, s)
+	for _, s := range c.table.scopes() {
+		if !strings.Contains(s, ":current_user") { // those are of a user's token
+			scopes = append(scopes, s)
+		}
 	}
 	have, err := c.store.ClientGrants(c.ctx, c.t.ID, tenant.ClientGrantFilter{
 		ClientID: clientID, Audience: c.t.ManagementAudience(), SubjectType: "client",
