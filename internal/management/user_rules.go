@@ -1,7 +1,7 @@
 package management
 
 import (
-	"crypto/md5" //nolint:gosec // the address of a picture at Gravatar is made with it; it protects nothing
+	"crypto/md5" // the address of a picture at Gravatar is made with it; it protects nothing
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -88,7 +88,7 @@ func profileDefaults(u *tenant.User) {
 		u.Nickname, _, _ = strings.Cut(address, "@")
 	}
 	if u.Picture == "" && u.Email != "" {
-		sum := md5.Sum([]byte(u.Email)) //nolint:gosec // see the import
+		sum := md5.Sum([]byte(u.Email)) // see the import
 		initials := strings.ToLower(u.Name + "  ")[:2]
 		if !isLetters(initials) {
 			initials = "un"
