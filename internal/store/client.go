@@ -76,8 +76,7 @@ func (tx *Tx) insertClient(c tenant.Client) error {
 // UpdateClient writes the document, secrets and keys that change returns; the
 // document, where there is one, is the whole truth about the rest.
 func (s *Store) UpdateClient(ctx context.Context, tenantID, id string, change func(tenant.Client) (tenant.Client, error), e tenant.Event) (tenant.Client, error) {
-	var out tenant.Client
-	err := s.write(ctx, tenantID, "config", func(tx *Tx) error {
+	return written(ctx, s, tenantID, "config", func(tx *Tx, out *tenant.Client) error {
 		old, err := clientByID(tx.ctx, tx.run, tenantID, id)
 		if err != nil {
 			return err
@@ -90,7 +89,7 @@ func (s *Store) UpdateClient(ctx context.Context, tenantID, id string, change fu
 		if err != nil {
 			return err
 		}
-		if out, err = tenant.ParseClient(tenantID, json.RawMessage(doc)); err != nil {
+		if *out, err = tenant.ParseClient(tenantID, json.RawMessage(doc)); err != nil {
 			return err
 		}
 		out.Secrets, out.Keys, out.CreatedAt = c.Secrets, c.Keys, old.CreatedAt
@@ -102,7 +101,6 @@ func (s *Store) UpdateClient(ctx context.Context, tenantID, id string, change fu
 		}
 		return tx.configured(tenantID, e)
 	})
-	return out, err
 }
 
 // DeleteClient deletes a client and all that is its own (management-api.md §14),

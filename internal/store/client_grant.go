@@ -86,8 +86,7 @@ func (s *Store) CreateClientGrant(ctx context.Context, g tenant.ClientGrant, e t
 // UpdateClientGrant writes what change returns. When that takes scopes away, the
 // epoch rises and the machine tokens that are out are marked (D5).
 func (s *Store) UpdateClientGrant(ctx context.Context, tenantID, id string, change func(tenant.ClientGrant) (tenant.ClientGrant, error), e tenant.Event) (tenant.ClientGrant, error) {
-	var out tenant.ClientGrant
-	err := s.write(ctx, tenantID, "config", func(tx *Tx) error {
+	return written(ctx, s, tenantID, "config", func(tx *Tx, out *tenant.ClientGrant) error {
 		old, err := clientGrantByID(tx.ctx, tx.run, tenantID, id)
 		if err != nil {
 			return err
@@ -100,11 +99,11 @@ func (s *Store) UpdateClientGrant(ctx context.Context, tenantID, id string, chan
 		if err != nil {
 			return err
 		}
-		if out, err = tenant.ParseClientGrant(tenantID, json.RawMessage(doc)); err != nil {
+		if *out, err = tenant.ParseClientGrant(tenantID, json.RawMessage(doc)); err != nil {
 			return err
 		}
 		out.Epoch, out.CreatedAt = old.Epoch, old.CreatedAt
-		if narrower(old, out) {
+		if narrower(old, *out) {
 			out.Epoch++
 			if err := tx.mark(tenantID, grantSubject(old), tx.now, time.Time{}); err != nil {
 				return err
@@ -117,7 +116,6 @@ func (s *Store) UpdateClientGrant(ctx context.Context, tenantID, id string, chan
 		}
 		return tx.configured(tenantID, e)
 	})
-	return out, err
 }
 
 // narrower tells whether to allows less than from.

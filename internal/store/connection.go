@@ -91,8 +91,7 @@ func (tx *Tx) insertConnection(c tenant.Connection) error {
 
 // UpdateConnection writes what change returns. A name never changes.
 func (s *Store) UpdateConnection(ctx context.Context, tenantID, id string, change func(tenant.Connection) (tenant.Connection, error), e tenant.Event) (tenant.Connection, error) {
-	var out tenant.Connection
-	err := s.write(ctx, tenantID, "config", func(tx *Tx) error {
+	return written(ctx, s, tenantID, "config", func(tx *Tx, out *tenant.Connection) error {
 		old, err := connectionByID(tx.ctx, tx.run, tenantID, id)
 		if err != nil {
 			return err
@@ -101,13 +100,12 @@ func (s *Store) UpdateConnection(ctx context.Context, tenantID, id string, chang
 		if err != nil {
 			return err
 		}
-		if out, err = tx.saveConnection(tenantID, id, c); err != nil {
+		if *out, err = tx.saveConnection(tenantID, id, c); err != nil {
 			return err
 		}
 		out.CreatedAt = old.CreatedAt
 		return tx.configured(tenantID, e)
 	})
-	return out, err
 }
 
 func (tx *Tx) saveConnection(tenantID, id string, c tenant.Connection) (tenant.Connection, error) {

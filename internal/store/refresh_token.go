@@ -273,8 +273,7 @@ func (s *Store) RefreshTokens(ctx context.Context, tenantID string, f tenant.Ref
 
 // SetRefreshTokenMetadata replaces the metadata of a family that is not revoked.
 func (s *Store) SetRefreshTokenMetadata(ctx context.Context, tenantID string, id tenant.FamilyID, metadata map[string]string, e tenant.Event) (tenant.RefreshToken, error) {
-	var out tenant.RefreshToken
-	err := s.write(ctx, tenantID, "family "+string(id), func(tx *Tx) error {
+	return written(ctx, s, tenantID, "family "+string(id), func(tx *Tx, out *tenant.RefreshToken) error {
 		n, err := tx.exec(`
 			UPDATE refresh_tokens SET metadata = $3 WHERE tenant_id = $1 AND id = $2 AND revoked_at IS NULL`,
 			tenantID, string(id), jsonText(metadata))
@@ -284,13 +283,12 @@ func (s *Store) SetRefreshTokenMetadata(ctx context.Context, tenantID string, id
 		if n == 0 {
 			return tenant.ErrNotFound
 		}
-		if out, err = familyByID(tx.ctx, tx.run, tenantID, id); err != nil {
+		if *out, err = familyByID(tx.ctx, tx.run, tenantID, id); err != nil {
 			return err
 		}
 		tx.appendEvent(e)
 		return nil
 	})
-	return out, err
 }
 
 // RevokeFamilies ends at most limit live families that match and tells how many
@@ -301,9 +299,7 @@ func (s *Store) RevokeFamilies(ctx context.Context, f tenant.RefreshTokenFilter,
 	if f.Now.IsZero() {
 		f.Now = d.At
 	}
-	var count int
-	err := s.write(ctx, d.TenantID, "", func(tx *Tx) error {
-		count = 0
+	return written(ctx, s, d.TenantID, "", func(tx *Tx, count *int) error {
 		found, err := list(tx.ctx, tx.run, familyListing(), s.familyWhere(d.TenantID, f), tenant.Page{Limit: max(limit, 1)})
 		if err != nil {
 			return err
@@ -325,9 +321,8 @@ func (s *Store) RevokeFamilies(ctx context.Context, f tenant.RefreshTokenFilter,
 			e := d.Event
 			e.FamilyID, e.ClientID, e.UserID = x.ID, orText(e.ClientID, x.ClientID), orText(e.UserID, x.UserID)
 			tx.appendEvent(e)
-			count++
+			*count++
 		}
 		return nil
 	})
-	return count, err
 }

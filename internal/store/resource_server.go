@@ -78,8 +78,7 @@ func (tx *Tx) insertResourceServer(r tenant.ResourceServer) error {
 
 // UpdateResourceServer writes what change returns. An identifier never changes.
 func (s *Store) UpdateResourceServer(ctx context.Context, tenantID, id string, change func(tenant.ResourceServer) (tenant.ResourceServer, error), e tenant.Event) (tenant.ResourceServer, error) {
-	var out tenant.ResourceServer
-	err := s.write(ctx, tenantID, "config", func(tx *Tx) error {
+	return written(ctx, s, tenantID, "config", func(tx *Tx, out *tenant.ResourceServer) error {
 		old, err := resourceServerByID(tx.ctx, tx.run, tenantID, id)
 		if err != nil {
 			return err
@@ -92,7 +91,7 @@ func (s *Store) UpdateResourceServer(ctx context.Context, tenantID, id string, c
 		if err != nil {
 			return err
 		}
-		if out, err = tenant.ParseResourceServer(tenantID, json.RawMessage(doc)); err != nil {
+		if *out, err = tenant.ParseResourceServer(tenantID, json.RawMessage(doc)); err != nil {
 			return err
 		}
 		out.SigningSecret, out.CreatedAt = r.SigningSecret, old.CreatedAt
@@ -103,7 +102,6 @@ func (s *Store) UpdateResourceServer(ctx context.Context, tenantID, id string, c
 		}
 		return tx.configured(tenantID, e)
 	})
-	return out, err
 }
 
 // DeleteResourceServer deletes an API with its client grants, consents and

@@ -225,6 +225,23 @@ func (s *Store) write(ctx context.Context, tenantID, key string, fn func(*Tx) er
 	})
 }
 
+// written is write for a function with a result. The result is the caller's only
+// when the write has ended well: after an early return (the caller's context
+// ended first) the writer may still be filling it in.
+func written[T any](ctx context.Context, s *Store, tenantID, key string, fn func(*Tx, *T) error) (T, error) {
+	var out T
+	err := s.write(ctx, tenantID, key, func(tx *Tx) error {
+		var zero T
+		out = zero // the function may run twice
+		return fn(tx, &out)
+	})
+	if err != nil {
+		var none T
+		return none, err
+	}
+	return out, nil
+}
+
 func (s *Store) flushLoop(ctx context.Context) {
 	tick := time.NewTicker(s.opts.EventInterval)
 	defer tick.Stop()

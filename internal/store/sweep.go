@@ -191,11 +191,12 @@ func (s *Store) sweepTenant(ctx context.Context, tenantID string, state *sweepSt
 	if err != nil {
 		return 0, false, err
 	}
+	var rows int // the writer's, until the commit is known to have ended
 	err = s.engine.clean(ctx, func(tx *Tx) error {
-		deleted = 0
+		rows = 0
 		count := func(statement string, args ...any) error {
 			n, err := tx.exec(statement, args...)
-			deleted += int(n)
+			rows += int(n)
 			return err
 		}
 		for _, t := range expiring {
@@ -215,7 +216,10 @@ func (s *Store) sweepTenant(ctx context.Context, tenantID string, state *sweepSt
 		}
 		return count(deleteOldEvents, tenantID, oldest, swept)
 	})
-	return deleted, familyEnd && sessionEnd, err
+	if err != nil {
+		return 0, false, err
+	}
+	return rows, familyEnd && sessionEnd, nil
 }
 
 // visit reads the next rows after *cursor, which it moves on, and returns the ids

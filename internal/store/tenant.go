@@ -125,8 +125,7 @@ func (s *Store) CreateTenant(ctx context.Context, f tenant.Founding) error {
 
 // UpdateSettings writes the settings that change returns.
 func (s *Store) UpdateSettings(ctx context.Context, tenantID string, change func(tenant.Settings) (tenant.Settings, error), e tenant.Event) (tenant.Settings, error) {
-	var out tenant.Settings
-	err := s.write(ctx, tenantID, "config", func(tx *Tx) error {
+	return written(ctx, s, tenantID, "config", func(tx *Tx, out *tenant.Settings) error {
 		rows, err := tx.query(`SELECT settings FROM tenants WHERE tenant_id = $1`, tenantID)
 		doc, err := one(rows, err, scanOne[string])
 		if err != nil {
@@ -143,7 +142,7 @@ func (s *Store) UpdateSettings(ctx context.Context, tenantID string, change func
 		if doc, err = document(changed, changed.Document); err != nil {
 			return err
 		}
-		if out, err = parseSettings(json.RawMessage(doc)); err != nil {
+		if *out, err = parseSettings(json.RawMessage(doc)); err != nil {
 			return err
 		}
 		if _, err := tx.exec(`UPDATE tenants SET settings = $2 WHERE tenant_id = $1`, tenantID, doc); err != nil {
@@ -151,7 +150,6 @@ func (s *Store) UpdateSettings(ctx context.Context, tenantID string, change func
 		}
 		return tx.configured(tenantID, e)
 	})
-	return out, err
 }
 
 // configured raises the tenant's configuration version in the commit that

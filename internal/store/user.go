@@ -137,8 +137,7 @@ func (tx *Tx) insertUser(u tenant.User, passwordHash string) error {
 // user name or phone, ends the user's sessions. Blocking marks the user: the
 // access tokens that are out are refused, the families stay (SEC-134).
 func (s *Store) UpdateUser(ctx context.Context, tenantID, id string, change func(tenant.User) (tenant.User, error), passwordHash string, e tenant.Event) (tenant.User, error) {
-	var out tenant.User
-	err := s.write(ctx, tenantID, "user "+id, func(tx *Tx) error {
+	return written(ctx, s, tenantID, "user "+id, func(tx *Tx, out *tenant.User) error {
 		old, err := userByID(tx.ctx, tx.run, tenantID, id)
 		if err != nil {
 			return err
@@ -174,11 +173,10 @@ func (s *Store) UpdateUser(ctx context.Context, tenantID, id string, change func
 				return err
 			}
 		}
-		out = u
+		*out = u
 		tx.appendEvent(e)
 		return nil
 	})
-	return out, err
 }
 
 // DeleteUser deletes a user and all that is theirs (management-api.md §14,
