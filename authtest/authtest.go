@@ -19,11 +19,13 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"sync"
@@ -251,13 +253,50 @@ func (s *Server) newClient() *http.Client {
 	}
 }
 
-// Do sends a request and returns the answer with its whole body.
-func (s *Server) Do(t testing.TB, req *http.Request) (*http.Response, []byte) {
+// Response is an answer that has been read to its end.
+type Response struct {
+	Status int
+	Header http.Header
+	Body   []byte
+	// URL is what was asked for.
+	URL *url.URL
+	// Proto is HTTP/1.1 or HTTP/2.0.
+	Proto string
+	// Cookies are those the answer sets.
+	Cookies []*http.Cookie
+}
+
+// Location is where a redirect leads; nil when the answer is none.
+func (r Response) Location() *url.URL {
+	l := r.Header.Get("Location")
+	if l == "" {
+		return nil
+	}
+	u, err := r.URL.Parse(l)
+	if err != nil {
+		return nil
+	}
+	return u
+}
+
+// JSON decodes the body into v; a body that is not JSON fails the test.
+func (r Response) JSON(t testing.TB, v any) {
+	t.Helper()
+	if err := json.Unmarshal(r.Body, v); err != nil {
+		t.Fatalf("authtest: %s is not what was expected: %v", r, err)
+	}
+}
+
+// String is the answer for a test's message.
+func (r Response) String() string { return fmt.Sprintf("%s: %d: %s", r.URL.Path, r.Status, r.Body) }
+
+// Do sends a request and reads the answer.
+func (s *Server) Do(t testing.TB, req *http.Request) Response {
 	t.Helper()
 	return do(t, s.client, req)
 }
 
-func do(t testing.TB, c *http.Client, req *http.Request) (*http.Response, []byte) {
+func do(t testing.TB, c *http.Client, req *http.Request) Response {
 	t.Helper()
 	resp, err := c.Do(req)
 	if err != nil {
@@ -268,7 +307,9 @@ func do(t testing.TB, c *http.Client, req *http.Request) (*http.Response, []byte
 	if err != nil {
 		t.Fatal(err)
 	}
-	return resp, body
+	return Response{
+		Status: resp.StatusCode, Header: resp.Header, Body: body, URL: req.URL, Proto: resp.Proto, Cookies: resp.Cookies(),
+	}
 }
 
 // Request makes a request for a path of the server; body may be nil.
@@ -281,12 +322,8 @@ func (s *Server) Request(t testing.TB, method, path string, body io.Reader) *htt
 	return req
 }
 
-// Get asks for a path and returns the answer with its whole body.
-func (s *Server) Get(t testing.TB, path string) (*http.Response, []byte) {
+// Get asks for a path.
+func (s *Server) Get(t testing.TB, path string) Response {
 	t.Helper()
 	return s.Do(t, s.Request(t, http.MethodGet, path, nil))
-}
-
-func problem(what string, resp *http.Response, body []byte) string {
-	return fmt.Sprintf("authtest: %s: %s: %s", what, resp.Status, body)
 }

@@ -1,7 +1,6 @@
 package authtest_test
 
 import (
-	"encoding/json"
 	"net/http"
 	"net/url"
 	"slices"
@@ -65,13 +64,11 @@ func mainJob(t *testing.T, opts ...authtest.Option) {
 	userinfo := func(token string) int {
 		req := srv.Request(t, http.MethodGet, "/userinfo", nil)
 		req.Header.Set("Authorization", "Bearer "+token)
-		resp, body := srv.Do(t, req)
-		if resp.StatusCode == http.StatusOK {
-			if err := json.Unmarshal(body, &profile); err != nil {
-				t.Fatal(err)
-			}
+		resp := srv.Do(t, req)
+		if resp.Status == http.StatusOK {
+			resp.JSON(t, &profile)
 		}
-		return resp.StatusCode
+		return resp.Status
 	}
 	if status := userinfo(tokens.AccessToken); status != http.StatusOK || profile.Sub != user.ID || profile.Email != user.Email {
 		t.Errorf("userinfo: %d %+v, want %s", status, profile, user.ID)
@@ -81,9 +78,9 @@ func mainJob(t *testing.T, opts ...authtest.Option) {
 	if p != nil || next.RefreshToken == tokens.RefreshToken || next.RefreshToken == "" {
 		t.Fatalf("refresh: %+v %+v, want a successor", next, p)
 	}
-	resp, body := srv.PostForm(t, "/oauth/revoke", url.Values{"client_id": {client.ID}, "token": {next.RefreshToken}})
-	if resp.StatusCode != http.StatusOK {
-		t.Fatalf("revoke: %s: %s", resp.Status, body)
+	resp := srv.PostForm(t, "/oauth/revoke", url.Values{"client_id": {client.ID}, "token": {next.RefreshToken}})
+	if resp.Status != http.StatusOK {
+		t.Fatalf("revoke: %s", resp)
 	}
 	if _, p := srv.Refresh(t, client, next.RefreshToken); p == nil || p.Code != "invalid_grant" {
 		t.Errorf("refresh after revocation: %+v, want invalid_grant", p)
@@ -96,19 +93,19 @@ func mainJob(t *testing.T, opts ...authtest.Option) {
 func TestMetadata(t *testing.T) {
 	t.Parallel()
 	srv := authtest.Start(t)
-	resp, body := srv.Get(t, "/.well-known/openid-configuration")
+	resp := srv.Get(t, "/.well-known/openid-configuration")
 	var discovery struct {
 		Issuer  string `json:"issuer"`
 		JWKSURI string `json:"jwks_uri"`
 		Token   string `json:"token_endpoint"`
 	}
-	if err := json.Unmarshal(body, &discovery); err != nil || discovery.Issuer != srv.Issuer || !strings.HasPrefix(discovery.Token, srv.Issuer) {
-		t.Fatalf("discovery: %s: %s (%v)", resp.Status, body, err)
+	if resp.JSON(t, &discovery); discovery.Issuer != srv.Issuer || !strings.HasPrefix(discovery.Token, srv.Issuer) {
+		t.Fatalf("discovery: %s", resp)
 	}
 	if resp.Proto != "HTTP/2.0" {
 		t.Errorf("protocol %s, want HTTP/2.0", resp.Proto)
 	}
-	resp, body = srv.Get(t, strings.TrimPrefix(discovery.JWKSURI, srv.URL))
+	resp = srv.Get(t, strings.TrimPrefix(discovery.JWKSURI, srv.URL))
 	var keys struct {
 		Keys []struct {
 			Kid string   `json:"kid"`
@@ -116,8 +113,8 @@ func TestMetadata(t *testing.T) {
 			X5T string   `json:"x5t"`
 		} `json:"keys"`
 	}
-	if err := json.Unmarshal(body, &keys); err != nil || len(keys.Keys) == 0 || keys.Keys[0].Kid == "" || len(keys.Keys[0].X5C) == 0 || keys.Keys[0].X5T == "" {
-		t.Errorf("jwks: %s: %s (%v)", resp.Status, body, err)
+	if resp.JSON(t, &keys); len(keys.Keys) == 0 || keys.Keys[0].Kid == "" || len(keys.Keys[0].X5C) == 0 || keys.Keys[0].X5T == "" {
+		t.Errorf("jwks: %s", resp)
 	}
 }
 
@@ -135,9 +132,8 @@ func TestManagement(t *testing.T) {
 	if tokens := srv.ClientCredentials(t, client, api.Identifier); tokens.Scope != "read:things" {
 		t.Errorf("scope %q, want read:things", tokens.Scope)
 	}
-	resp, _ := srv.TryManage(t, http.MethodPost, "clients", map[string]any{"name": "x", "no_such_field": 1})
-	if resp.StatusCode != http.StatusBadRequest {
-		t.Errorf("unknown field: %s, want 400", resp.Status)
+	if resp := srv.TryManage(t, http.MethodPost, "clients", map[string]any{"name": "x", "no_such_field": 1}); resp.Status != http.StatusBadRequest {
+		t.Errorf("unknown field: %s, want 400", resp)
 	}
 }
 
@@ -157,7 +153,7 @@ func restart(t *testing.T, opts ...authtest.Option) {
 	client := spa(t, srv)
 	user := srv.CreateUser(t, "ann@example.com")
 	tokens := srv.Login(t, authtest.LoginRequest{Client: client, RedirectURI: callback, Email: user.Email, Scope: "openid offline_access"})
-	_, before := srv.Get(t, "/.well-known/jwks.json")
+	before := srv.Get(t, "/.well-known/jwks.json")
 
 	srv.Restart(t)
 
@@ -165,16 +161,14 @@ func restart(t *testing.T, opts ...authtest.Option) {
 		t.Error("the link for the first administrator is offered again")
 	}
 	var kids [2][]string
-	_, after := srv.Get(t, "/.well-known/jwks.json")
-	for i, body := range [][]byte{before, after} {
+	after := srv.Get(t, "/.well-known/jwks.json")
+	for i, resp := range []authtest.Response{before, after} {
 		var set struct {
 			Keys []struct {
 				Kid string `json:"kid"`
 			} `json:"keys"`
 		}
-		if err := json.Unmarshal(body, &set); err != nil {
-			t.Fatal(err)
-		}
+		resp.JSON(t, &set)
 		for _, k := range set.Keys {
 			kids[i] = append(kids[i], k.Kid)
 		}
@@ -234,15 +228,15 @@ func TestAdministratorLink(t *testing.T) {
 	t.Parallel()
 	srv := authtest.Start(t)
 	b := srv.NewBrowser(t)
-	page, body := b.Get(t, srv.AdministratorLink)
-	if page.StatusCode != http.StatusOK {
-		t.Fatalf("%s: %s", page.Status, body)
+	page := b.Get(t, srv.AdministratorLink)
+	if page.Status != http.StatusOK {
+		t.Fatalf("setup: %s", page)
 	}
-	form := b.FormOf(t, body)
+	form := page.Form(t)
 	form.Set("email", "admin@example.com")
 	form.Set("password", authtest.Password)
-	if resp, body := b.Submit(t, page, form); resp.StatusCode/100 > 3 {
-		t.Fatalf("setup: %s: %s", resp.Status, body)
+	if resp := b.Submit(t, page, form); resp.Status/100 > 3 {
+		t.Fatalf("setup: %s", resp)
 	}
 	var users []struct {
 		Email string `json:"email"`
@@ -251,7 +245,7 @@ func TestAdministratorLink(t *testing.T) {
 	if len(users) != 1 {
 		t.Errorf("%d administrators, want 1", len(users))
 	}
-	if resp, _ := b.Get(t, srv.AdministratorLink); resp.StatusCode == http.StatusOK {
-		t.Errorf("second use: %s, want a refusal", resp.Status)
+	if resp := b.Get(t, srv.AdministratorLink); resp.Status == http.StatusOK {
+		t.Errorf("second use: %d, want a refusal (SEC-177)", resp.Status)
 	}
 }

@@ -79,9 +79,9 @@ func (s *Server) Authorize(t testing.TB, r LoginRequest) Answer {
 	answer := Answer{Verifier: verifier, RedirectURI: r.RedirectURI}
 	target := s.URL + "/authorize?" + r.query(verifier).Encode()
 	for range maxSteps {
-		resp, body := b.Get(t, target)
-		for resp.StatusCode == http.StatusOK {
-			page, form := resp.Request.URL.Path, formOf(t, body)
+		resp := b.Get(t, target)
+		for resp.Status == http.StatusOK {
+			page, form := resp.URL.Path, resp.Form(t)
 			answer.Pages = append(answer.Pages, page)
 			switch page {
 			case "/u/login":
@@ -90,17 +90,18 @@ func (s *Server) Authorize(t testing.TB, r LoginRequest) Answer {
 			case "/u/consent":
 				form.Set("decision", "allow")
 			default:
-				t.Fatalf("authtest: a page that nobody told us about: %s: %s", page, body)
+				t.Fatalf("authtest: a page that nobody told us about: %s", resp)
 			}
-			resp, body = b.Submit(t, resp, form)
+			resp = b.Submit(t, resp, form)
 		}
-		location, err := resp.Location()
-		if err != nil {
-			t.Fatal(problem("login", resp, body))
+		location := resp.Location()
+		if location == nil {
+			t.Fatalf("authtest: the login ends at %s", resp)
 		}
 		if r.RedirectURI != "" && strings.HasPrefix(location.String(), r.RedirectURI) {
 			answer.Params = location.Query()
 			if location.Fragment != "" {
+				var err error
 				if answer.Params, err = url.ParseQuery(location.Fragment); err != nil {
 					t.Fatal(err)
 				}
@@ -156,7 +157,7 @@ func (s *Server) NewBrowser(t testing.TB) *Browser {
 }
 
 // Get opens an address.
-func (b *Browser) Get(t testing.TB, target string) (*http.Response, []byte) {
+func (b *Browser) Get(t testing.TB, target string) Response {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, target, nil)
 	if err != nil {
@@ -172,10 +173,10 @@ type Form struct {
 	url.Values
 }
 
-// Submit sends a form of the page that resp is, as a browser does.
-func (b *Browser) Submit(t testing.TB, page *http.Response, f Form) (*http.Response, []byte) {
+// Submit sends a form of a page, as a browser does.
+func (b *Browser) Submit(t testing.TB, page Response, f Form) Response {
 	t.Helper()
-	target, err := page.Request.URL.Parse(f.Action)
+	target, err := page.URL.Parse(f.Action)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,13 +196,13 @@ var (
 	attrTag  = regexp.MustCompile(`([a-z-]+)="([^"]*)"`)
 )
 
-// formOf is the first form of one of our own pages, whose attributes are all
+// Form is the first form of the page: one of ours, whose attributes are all
 // written with double quotes.
-func formOf(t testing.TB, page []byte) Form {
+func (r Response) Form(t testing.TB) Form {
 	t.Helper()
-	m := formTag.FindSubmatch(page)
+	m := formTag.FindSubmatch(r.Body)
 	if m == nil {
-		t.Fatalf("authtest: no form in the page: %s", page)
+		t.Fatalf("authtest: no form in the page: %s", r)
 	}
 	f := Form{Action: attributes(m[1])["action"], Values: url.Values{}}
 	for _, in := range inputTag.FindAllSubmatch(m[2], -1) {
@@ -210,12 +211,6 @@ func formOf(t testing.TB, page []byte) Form {
 		}
 	}
 	return f
-}
-
-// FormOf is the first form of a page of the server, to be filled in and submitted.
-func (b *Browser) FormOf(t testing.TB, page []byte) Form {
-	t.Helper()
-	return formOf(t, page)
 }
 
 func attributes(tag []byte) map[string]string {

@@ -45,19 +45,17 @@ func (s *Server) ManagementToken(t testing.TB) string {
 // A status other than 2xx fails the test.
 func (s *Server) Manage(t testing.TB, method, path string, in, out any) {
 	t.Helper()
-	resp, body := s.TryManage(t, method, path, in)
-	if resp.StatusCode/100 != 2 {
-		t.Fatal(problem(method+" "+path, resp, body))
+	resp := s.TryManage(t, method, path, in)
+	if resp.Status/100 != 2 {
+		t.Fatalf("authtest: %s %s", method, resp)
 	}
 	if out != nil {
-		if err := json.Unmarshal(body, out); err != nil {
-			t.Fatalf("authtest: %s %s: %v: %s", method, path, err, body)
-		}
+		resp.JSON(t, out)
 	}
 }
 
 // TryManage is Manage for tests that look at the answer themselves.
-func (s *Server) TryManage(t testing.TB, method, path string, in any) (*http.Response, []byte) {
+func (s *Server) TryManage(t testing.TB, method, path string, in any) Response {
 	t.Helper()
 	var body bytes.Buffer
 	if in != nil {

@@ -1,7 +1,6 @@
 package authtest
 
 import (
-	"encoding/json"
 	"net/http"
 	"net/url"
 	"strings"
@@ -24,8 +23,8 @@ type Problem struct {
 	Description string `json:"error_description"`
 }
 
-// PostForm sends a form to a path and returns the answer with its whole body.
-func (s *Server) PostForm(t testing.TB, path string, form url.Values) (*http.Response, []byte) {
+// PostForm sends a form to a path.
+func (s *Server) PostForm(t testing.TB, path string, form url.Values) Response {
 	t.Helper()
 	req := s.Request(t, http.MethodPost, path, strings.NewReader(form.Encode()))
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
@@ -35,17 +34,15 @@ func (s *Server) PostForm(t testing.TB, path string, form url.Values) (*http.Res
 // TryToken asks the token endpoint. Exactly one of the answers is not nil.
 func (s *Server) TryToken(t testing.TB, form url.Values) (*Tokens, *Problem) {
 	t.Helper()
-	resp, body := s.PostForm(t, "/oauth/token", form)
-	if resp.StatusCode == http.StatusOK {
+	resp := s.PostForm(t, "/oauth/token", form)
+	if resp.Status == http.StatusOK {
 		var tokens Tokens
-		if err := json.Unmarshal(body, &tokens); err != nil {
-			t.Fatalf("authtest: token endpoint: %v: %s", err, body)
-		}
+		resp.JSON(t, &tokens)
 		return &tokens, nil
 	}
 	var p Problem
-	if err := json.Unmarshal(body, &p); err != nil || p.Code == "" {
-		t.Fatal(problem("token endpoint", resp, body))
+	if resp.JSON(t, &p); p.Code == "" {
+		t.Fatalf("authtest: neither tokens nor an error: %s", resp)
 	}
 	return nil, &p
 }

@@ -169,8 +169,8 @@ type versionCommand struct{}
 
 func (versionCommand) run(_ context.Context, p process, _ func() (config.Config, error)) error {
 	b := build()
-	fmt.Fprintf(p.stdout, "bulla %s\ncommit %s\n%s\n", b.Version, b.Commit, b.Go)
-	return nil
+	_, err := fmt.Fprintf(p.stdout, "bulla %s\ncommit %s\n%s\n", b.Version, b.Commit, b.Go)
+	return err
 }
 
 // options are those of a command that is not the server: it logs what an

@@ -151,7 +151,7 @@ func New(ctx context.Context, o Options) (a *App, err error) {
 			return a, err
 		}
 	}
-	if _, err := a.data.tenantOf(o.Config); err != nil {
+	if err := a.data.belongs(o.Config); err != nil {
 		return a, err
 	}
 	if err := a.localAuthority(); err != nil {
@@ -354,7 +354,7 @@ func (a *App) publish() {
 func (d *data) tenantNow(ctx context.Context, cfg config.Config) (tenant.Tenant, error) {
 	t, err := d.store.TenantByHost(ctx, cfg.Domain)
 	if errors.Is(err, tenant.ErrNotFound) {
-		_, err = d.tenantOf(cfg)
+		err = d.belongs(cfg)
 	}
 	return t, err
 }

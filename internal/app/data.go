@@ -109,6 +109,11 @@ func (d *data) unlock(ctx context.Context, cfg config.Config, create bool) error
 	if err != nil {
 		return err
 	}
+	if create { // with PostgreSQL and a key from elsewhere it may still be missing
+		if err := makeDirectory(cfg.Data); err != nil {
+			return err
+		}
+	}
 	d.vault = seal.NewVault(d.master)
 	for _, t := range d.tenants {
 		if _, err := d.vault.Derive(ctx, t, seal.LabelClientSecret); err != nil {
@@ -118,14 +123,14 @@ func (d *data) unlock(ctx context.Context, cfg config.Config, create bool) error
 	return nil
 }
 
-// tenantOf is the tenant of the configured domain.
-func (d *data) tenantOf(cfg config.Config) (tenant.Tenant, error) {
+// belongs tells whether there is a tenant of the configured domain.
+func (d *data) belongs(cfg config.Config) error {
 	for _, t := range d.tenants {
 		if t.Domain == cfg.Domain {
-			return t, nil
+			return nil
 		}
 	}
-	return tenant.Tenant{}, fmt.Errorf("this data belongs to the domain %s, not to %s; set BULLA_DOMAIN=%s, or choose another data directory: the domain is in every token and cannot be changed",
+	return fmt.Errorf("this data belongs to the domain %s, not to %s; set BULLA_DOMAIN=%s, or choose another data directory: the domain is in every token and cannot be changed",
 		d.tenants[0].Domain, cfg.Domain, d.tenants[0].Domain)
 }
 

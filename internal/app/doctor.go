@@ -111,7 +111,7 @@ func storeCheck(ctx context.Context, o Options) (running bool, c Check) {
 		return false, failed(name, err)
 	}
 	defer d.store.Close()
-	if _, err := d.tenantOf(o.Config); err != nil {
+	if err := d.belongs(o.Config); err != nil {
 		return false, failed(name, err)
 	}
 	if err := d.store.Ping(ctx); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -61,7 +62,11 @@ func (d *data) found(ctx context.Context, domain string, clk clock.Clock, rand i
 	}}
 	f.ResourceServers = []tenant.ResourceServer{management.SystemAPI(t)}
 	f.Connections = []tenant.Connection{management.DefaultConnection(t)}
-	if err := d.store.CreateTenant(ctx, f); err != nil {
+	err = d.store.CreateTenant(ctx, f)
+	if errors.Is(err, tenant.ErrExists) { // two nodes began on one empty database
+		return tenant.Tenant{}, "", fmt.Errorf("another node has just founded the tenant %s; give this one its master key and start again", domain)
+	}
+	if err != nil {
 		return tenant.Tenant{}, "", fmt.Errorf("found the tenant %s: %w", domain, err)
 	}
 	if d.tenants, err = d.store.Tenants(ctx); err != nil {

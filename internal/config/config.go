@@ -29,12 +29,12 @@ type Config struct {
 	// the master key, the local certificate authority, the command socket. It is
 	// made with mode 0700 when it is not there.
 	// Default ./bulla-data. BULLA_DATA, --data.
-	Data string `key:"data" default:"./bulla-data" help:"Data directory." placeholder:"DIR"`
+	Data string `key:"data" default:"./bulla-data" help:"Data directory (./bulla-data)." placeholder:"DIR"`
 
 	// Listen is the address of the public listener, HTTPS only: HOST:PORT.
 	// localhost means both loopback addresses, an empty host all addresses.
 	// Default localhost:8443. BULLA_LISTEN, --listen.
-	Listen string `key:"listen" default:"localhost:8443" help:"Address of the public listener (HTTPS)." placeholder:"HOST:PORT"`
+	Listen string `key:"listen" default:"localhost:8443" help:"Address of the public listener, HTTPS (localhost:8443)." placeholder:"HOST:PORT"`
 
 	// Domain is the issuer's host name, with its port unless that is 443, as
 	// clients reach it; the issuer is https://DOMAIN/. It is written into the
@@ -75,7 +75,7 @@ type Config struct {
 	// X-Forwarded-For is believed; comma-separated in the environment and in the
 	// flag, a list in the file.
 	// Default none. BULLA_TRUSTED_PROXIES, --trusted-proxies.
-	TrustedProxies []string `key:"trusted_proxies" help:"Addresses or networks of proxies to believe." placeholder:"ADDR,…"`
+	TrustedProxies []string `key:"trusted_proxies" help:"Addresses or networks of proxies to believe." placeholder:"ADDR"`
 
 	// DrainDelay is how long a stopping server still takes new connections while
 	// /readyz already says 503, for load balancers that look now and then. A
@@ -85,11 +85,11 @@ type Config struct {
 
 	// LogLevel is the least level that is logged: debug, info, warn, error.
 	// Default info. BULLA_LOG_LEVEL, --log-level.
-	LogLevel string `key:"log_level" default:"info" help:"Least level that is logged: debug, info, warn, error." placeholder:"LEVEL"`
+	LogLevel string `key:"log_level" default:"info" help:"Least level that is logged: debug, info, warn, error (info)." placeholder:"LEVEL"`
 
 	// LogFormat is the form of a log line on standard error: text or json.
 	// Default text. BULLA_LOG_FORMAT, --log-format.
-	LogFormat string `key:"log_format" default:"text" help:"Form of the log on standard error: text, json." placeholder:"FORMAT"`
+	LogFormat string `key:"log_format" default:"text" help:"Form of the log on standard error: text, json (text)." placeholder:"FORMAT"`
 
 	// source says for each key where its value came from, for messages.
 	source map[string]string
