@@ -56,6 +56,8 @@ type (
 	// status is what a running server says of itself to doctor.
 	status struct {
 		Version string `json:"version"`
+		Engine  string `json:"engine,omitempty"`
+		Schema  int64  `json:"schema,omitempty"`
 		// Store is empty, or what is wrong with the store.
 		Store string `json:"store,omitempty"`
 	}
@@ -134,9 +136,14 @@ func (o *operator) keys(ctx context.Context, _ emptyRequest) ([]Key, error) {
 
 func (o *operator) status(ctx context.Context, _ emptyRequest) (status, error) {
 	s := status{Version: o.opts.Build.Version}
-	if err := o.data.store.Ping(ctx); err != nil {
+	in, err := o.data.store.Inspect(ctx)
+	if err == nil {
+		err = o.data.store.Ping(ctx)
+	}
+	if err != nil {
 		s.Store = err.Error()
 	}
+	s.Engine, s.Schema = in.Engine, in.Schema
 	return s, nil
 }
 

@@ -114,10 +114,14 @@ func storeCheck(ctx context.Context, o Options) (running bool, c Check) {
 	if err := d.belongs(o.Config); err != nil {
 		return false, failed(name, err)
 	}
-	if err := d.store.Ping(ctx); err != nil {
+	in, err := d.store.Inspect(ctx)
+	if err == nil {
+		err = d.store.Ping(ctx)
+	}
+	if err != nil {
 		return false, failed(name, err)
 	}
-	return false, ok(name, "opens with this schema and this master key, and can be written to; no server is running")
+	return false, ok(name, "%s, schema %d: whole, opens with this master key, can be written to; no server is running", in.Engine, in.Schema)
 }
 
 func certificateCheck(o Options) Check {
@@ -211,7 +215,7 @@ func runningStore(raw []byte, err error) Check {
 	case s.Store != "":
 		return Check{Name: name, Result: CheckFailed, Found: s.Store, Todo: "look into the server's log"}
 	}
-	return ok(name, "a server runs (bulla %s), and its store can be written to", s.Version)
+	return ok(name, "%s, schema %d: whole, can be written to; a server runs (bulla %s)", s.Engine, s.Schema, s.Version)
 }
 
 // clockCheck finds a clock that went back: the files would then be of the future,
