@@ -38,10 +38,11 @@ func (v verdict) String() string {
 const maxRepeats = 100
 
 // judge decides what the bearer of value p of family f may have at now, and says
-// why when that is nothing (D14). It reads neither clock nor store, so every
+// why when that is nothing (D14). attempt is the hash of the nonce that the
+// client sent with it, or empty. It reads neither clock nor store, so every
 // boundary below is a row in a table. That p is genuine and comes from the right
 // client is settled before.
-func judge(f tenant.RefreshToken, p token.Presented, policy tenant.RefreshPolicy, now time.Time) (verdict, string) {
+func judge(f tenant.RefreshToken, p token.Presented, attempt string, policy tenant.RefreshPolicy, now time.Time) (verdict, string) {
 	switch {
 	case !f.RevokedAt.IsZero():
 		return refuse, f.RevokedReason
@@ -53,6 +54,10 @@ func judge(f tenant.RefreshToken, p token.Presented, policy tenant.RefreshPolicy
 		return refuse, "from_before_restore" // D4: only a restored backup forgets what it made
 	case p.Generation == f.Generation && p.KeyVersion != f.KeyVersion:
 		return refuse, "from_before_restore"
+	case p.Generation == f.Generation && (f.Rotating || policy.Rotating()) && attempt != "" && (attempt == f.Attempt || attempt == f.PreviousAttempt):
+		// A nonce names one rotation. With the same one for the next, whoever
+		// repeats a rotation could go on in step with whoever made it.
+		return refuse, reasonAttemptReused
 	case p.Generation == f.Generation && f.Rotating && policy.Rotating():
 		return rotate, ""
 	case p.Generation == f.Generation && policy.Rotating():
@@ -61,12 +66,27 @@ func judge(f tenant.RefreshToken, p token.Presented, policy tenant.RefreshPolicy
 		return stay, ""
 	case p.Generation == f.Generation:
 		return keep, ""
-	case p.Generation+1 == f.Generation && !f.Used && policy.Leeway() > 0 && now.Before(f.RotatedAt.Add(policy.Leeway())):
-		// Leeway > 0: the loser of a race may have arrived before RotatedAt (SEC-115).
-		if f.Repeats >= maxRepeats {
-			return busy, "repeats"
-		}
-		return replay, ""
+	case p.Generation+1 == f.Generation && !f.Used:
+		return judgeRepeat(f, attempt, policy, now)
 	}
 	return breach, "reused"
+}
+
+// judgeRepeat decides about the direct predecessor of a live value that nobody
+// has used. It is repeated inside the leeway (SEC-116); and at any time, with
+// leeway 0 too, by whoever knows the nonce of the rotation that made the live
+// value: that is the party which made it (D4).
+func judgeRepeat(f tenant.RefreshToken, attempt string, policy tenant.RefreshPolicy, now time.Time) (verdict, string) {
+	same := attempt != "" && attempt == f.Attempt
+	// Leeway > 0: the loser of a race may have arrived before RotatedAt (SEC-115).
+	inside := policy.Leeway() > 0 && now.Before(f.RotatedAt.Add(policy.Leeway()))
+	switch {
+	case !same && !inside:
+		return breach, "reused"
+	case !same && attempt != "" && attempt == f.PreviousAttempt:
+		return refuse, reasonAttemptReused
+	case f.Repeats >= maxRepeats:
+		return busy, "repeats"
+	}
+	return replay, ""
 }

@@ -79,7 +79,7 @@ func TestJudge(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			got, reason := judge(tt.family, tt.presented, tt.policy, tt.now)
+			got, reason := judge(tt.family, tt.presented, "", tt.policy, tt.now)
 			if got != tt.want || reason != tt.reason {
 				t.Errorf("judge = %v, %q; want %v, %q", got, reason, tt.want, tt.reason)
 			}

@@ -39,15 +39,19 @@ func (s *Service) redeemRefreshToken(ctx context.Context, x *exchange) (proof, e
 	if f.ClientID != x.client.ID { // evidence of a leak; nothing changes for the owner (SEC-108)
 		return proof{}, invalidRefresh("wrong_client")
 	}
-	v, reason := judge(f, p, x.client.Refresh, x.now)
+	v, reason := judge(f, p, x.repeatable(), x.client.Refresh, x.now)
 	switch v {
 	case breach:
 		return proof{}, s.breach(ctx, x, f)
 	case busy:
 		return proof{}, oauth.NewError(oauth.TooManyRequests, "The refresh token was repeated too often.", nil).WithReason(reason)
 	case refuse:
-		if reason == reasonUserDeleted {
+		switch reason {
+		case reasonUserDeleted:
 			return proof{}, userGone()
+		case reasonAttemptReused:
+			return proof{}, oauth.NewError(oauth.InvalidRequest,
+				"The "+oauth.AttemptHeader+" header names an earlier rotation. Send a fresh value for each.", nil).WithReason(reason)
 		}
 		return proof{}, invalidRefresh(reason)
 	}
@@ -71,6 +75,7 @@ func (s *Service) redeemRefreshToken(ctx context.Context, x *exchange) (proof, e
 // Reasons that are more than a word in the log.
 const (
 	reasonUserDeleted   = "user_deleted"
+	reasonAttemptReused = "attempt_reused"
 	reasonWrongPassword = "wrong_password"
 	reasonUnknownUser   = "unknown_user"
 )
@@ -205,11 +210,19 @@ func (s *Service) commitRefreshToken(ctx context.Context, x *exchange, p proof, 
 		settle, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
 		defer cancel()
 		f, readErr := s.store.RefreshToken(settle, x.tenant.ID, r.ID)
-		if readErr == nil && (f.Attempt == r.Attempt || f.PreviousAttempt == r.Attempt) {
+		if readErr == nil && happened(f, r) {
 			return nil
 		}
 	}
 	return fmt.Errorf("write rotation: %w", err)
+}
+
+// happened tells whether family f shows that rotation r was made: by this
+// request, or by another with the same nonce, which then derived the same
+// successor.
+func happened(f tenant.RefreshToken, r tenant.Rotation) bool {
+	return f.Generation == r.Generation+1 && f.Attempt == r.Attempt && f.KeyVersion == r.NewKeyVersion ||
+		f.Generation == r.Generation+2 && f.PreviousAttempt == r.Attempt
 }
 
 // settleTime bounds the reading that settles a write of unknown outcome.

@@ -109,7 +109,8 @@ type exchange struct {
 	// later than the token too (D5, D10).
 	now time.Time
 	// attempt is the hash of this request's nonce: it names our write, should
-	// its outcome become unknown (D4).
+	// its outcome become unknown (D4). The nonce is the client's where it sent one
+	// with a refresh token, and else one of ours.
 	attempt string
 	// event is what is known for the event so far.
 	event tenant.Event
@@ -142,16 +143,27 @@ func (s *Service) Exchange(ctx context.Context, t tenant.Tenant, req oauth.Token
 	return resp, nil
 }
 
+// repeatable is the hash of the nonce by which the client can repeat this
+// rotation, or empty. Only a refresh token can be rotated.
+func (x *exchange) repeatable() string {
+	if x.request.GrantType != oauth.GrantRefreshToken || x.request.Attempt == "" {
+		return ""
+	}
+	return token.Hash(x.request.Attempt)
+}
+
 func (s *Service) exchange(ctx context.Context, x *exchange) (oauth.TokenResponse, error) {
 	kind, err := s.grantKind(x.request.GrantType)
 	if err != nil {
 		return oauth.TokenResponse{}, err
 	}
-	nonce, err := token.Random(s.rand)
-	if err != nil {
-		return oauth.TokenResponse{}, fmt.Errorf("draw attempt: %w", err)
+	if x.attempt = x.repeatable(); x.attempt == "" {
+		nonce, err := token.Random(s.rand)
+		if err != nil {
+			return oauth.TokenResponse{}, fmt.Errorf("draw attempt: %w", err)
+		}
+		x.attempt = token.Hash(nonce)
 	}
-	x.attempt = token.Hash(nonce)
 	for lost := 0; ; lost++ {
 		resp, err := s.try(ctx, x, kind)
 		if !errors.Is(err, tenant.ErrConflict) {

@@ -56,7 +56,8 @@ type TokenRequest struct {
 	// FromBrowser is set when the request carried an Origin header
 	// (refresh-tokens.md §2.6).
 	FromBrowser bool
-	// Attempt is the Bulla-Attempt header, or empty.
+	// Attempt is the Bulla-Attempt header: at least 128 random bits, fresh for
+	// each rotation; or empty.
 	Attempt string
 }
 

@@ -29,11 +29,13 @@ func ParseTokenRequest(r *http.Request) (TokenRequest, error) {
 		DeviceCode:   p.Text("device_code"),
 		Device:       p.Text("device"),
 		FromBrowser:  r.Header.Get("Origin") != "",
-		Attempt:      r.Header.Get("Bulla-Attempt"),
 	}
 	req.Client, err = clientAuthentication(r, p)
 	if err == nil {
 		err = p.Err()
+	}
+	if err == nil {
+		req.Attempt, err = attempt(r)
 	}
 	if err == nil && req.GrantType == "" {
 		err = Missing("grant_type")
@@ -42,6 +44,37 @@ func ParseTokenRequest(r *http.Request) (TokenRequest, error) {
 		err = checkScope(req.Scope)
 	}
 	return req, err
+}
+
+// AttemptHeader names one rotation of a refresh token to the client that began
+// it, so that it can repeat that rotation at any time (D4).
+const AttemptHeader = "Bulla-Attempt"
+
+// Lengths of an attempt: 128 to 512 bits in base64url without padding.
+const (
+	minAttempt = 22
+	maxAttempt = 86
+)
+
+// attempt reads the header. Its value is compared by its hash alone, so it must
+// have one spelling; one that others could guess is refused, as is a second one,
+// of which two readers could take either.
+func attempt(r *http.Request) (string, error) {
+	values := r.Header.Values(AttemptHeader)
+	if len(values) == 0 {
+		return "", nil
+	}
+	malformed := NewError(InvalidRequest, "The "+AttemptHeader+" header must be one value of 22 to 86 base64url characters.", nil).
+		WithReason("malformed_attempt")
+	if len(values) > 1 || len(values[0]) < minAttempt || len(values[0]) > maxAttempt {
+		return "", malformed
+	}
+	// Strict, and never a line break: what decodes encodes to the same characters.
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(values[0])
+	if err != nil || base64.RawURLEncoding.EncodeToString(raw) != values[0] {
+		return "", malformed
+	}
+	return values[0], nil
 }
 
 // ParseRevocationRequest reads a request to the revocation endpoint (RFC 7009

@@ -185,3 +185,43 @@ func FuzzParseTokenRequest(f *testing.F) {
 		}
 	})
 }
+
+// D4: an attempt has one spelling, and what others could guess is none.
+func TestAttemptHeader(t *testing.T) {
+	a := func(n int) string { return strings.Repeat("A", n) }
+	tests := map[string]struct {
+		values []string
+		want   string
+		status int
+	}{
+		"none":                    {nil, "", 0},
+		"128 bits":                {[]string{a(22)}, a(22), 0},
+		"256 bits":                {[]string{strings.Repeat("-", 21) + "_" + strings.Repeat("z", 20) + "8"}, strings.Repeat("-", 21) + "_" + strings.Repeat("z", 20) + "8", 0},
+		"512 bits":                {[]string{a(86)}, a(86), 0},
+		"short":                   {[]string{a(21)}, "", 400},
+		"empty":                   {[]string{""}, "", 400},
+		"huge":                    {[]string{a(87)}, "", 400},
+		"no base64 of any length": {[]string{a(25)}, "", 400},
+		"spare bits":              {[]string{a(21) + "B"}, "", 400},
+		"padded":                  {[]string{a(22) + "=="}, "", 400},
+		"of the other alphabet":   {[]string{a(21) + "+A"}, "", 400},
+		"with a space":            {[]string{a(11) + " " + a(11)}, "", 400},
+		"repeated":                {[]string{a(22), a(22)}, "", 400},
+		"a list":                  {[]string{a(22) + "," + a(22)}, "", 400},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			r := post(form, "grant_type=refresh_token&refresh_token=x&client_id=c")
+			for _, v := range tt.values {
+				r.Header.Add(AttemptHeader, v)
+			}
+			req, err := ParseTokenRequest(r)
+			if status(err) != tt.status || req.Attempt != tt.want {
+				t.Errorf("attempt is %q, %v; want %q, status %d", req.Attempt, err, tt.want, tt.status)
+			}
+			if err != nil && AsError(err).Code != InvalidRequest {
+				t.Errorf("code is %s, want %s", AsError(err).Code, InvalidRequest)
+			}
+		})
+	}
+}

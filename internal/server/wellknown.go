@@ -35,6 +35,10 @@ type metadata struct {
 	RequestParameter            bool     `json:"request_parameter_supported"`
 	RequestURIParameter         bool     `json:"request_uri_parameter_supported"`
 	AuthorizationResponseIssuer bool     `json:"authorization_response_iss_parameter_supported"`
+	// RefreshTokenRetry: a rotation named by the Bulla-Attempt header can be
+	// repeated, and until when. Ours (D4).
+	RefreshTokenRetry       bool   `json:"refresh_token_retry_supported"`
+	RefreshTokenRetryWindow string `json:"refresh_token_retry_window"`
 }
 
 // handleDiscovery serves /.well-known/openid-configuration and
@@ -71,6 +75,7 @@ func (s *Server) handleDiscovery(w http.ResponseWriter, _ *http.Request, t tenan
 			"identities", "iss", "name", "nickname", "phone_number", "picture", "sub",
 		},
 		AuthorizationResponseIssuer: t.Settings.ResponseIss(),
+		RefreshTokenRetry:           true, RefreshTokenRetryWindow: "until_used",
 	}
 	if t.Settings.EndSessionDiscovery() {
 		m.EndSessionEndpoint = t.Issuer() + "oidc/logout"
