@@ -290,7 +290,7 @@ func (a *App) join() *parts {
 // newManagement is the Management API; commands need it without the rest.
 func newManagement(d *data, ring *token.Ring, hasher *password.Hasher, auth management.Authenticator, o Options) *management.API {
 	return management.New(management.Options{
-		Store: d.store, Authenticator: auth, Vault: d.vault, Passwords: hasher, Hashes: ring,
+		Store: d.store, Authenticator: auth, Vault: d.vault, Passwords: hasher, Hashes: ring, Keyring: d.keyring(o.Clock),
 		Thumbprint: jose.Thumbprint, Clock: o.Clock, Rand: o.Rand, Logger: o.Logger,
 	})
 }

@@ -80,35 +80,16 @@ func (d *data) found(ctx context.Context, domain string, clk clock.Clock, rand i
 // takes longer than everything else in it.
 func (d *data) prepareNextKeys(ctx context.Context, clk clock.Clock) error {
 	for _, t := range d.tenants {
-		keys, err := d.store.SigningKeys(ctx, t.ID)
-		if err != nil {
-			return fmt.Errorf("list the signing keys of %s: %w", t.Domain, err)
-		}
-		if hasNext(keys) {
-			continue
-		}
-		key, err := token.NewSigningKey(ctx, d.vault, t, defaultAlgorithm, tenant.KeyNext, clk.Now())
-		if err != nil {
+		e := tenant.Event{At: clk.Now(), Type: audit.KeyStateChanged, Description: audit.Description(audit.KeyStateChanged)}
+		if err := d.keyring(clk).Ensure(ctx, t, defaultAlgorithm, e); err != nil {
 			return err
-		}
-		e := tenant.Event{
-			TenantID: t.ID, At: clk.Now(), Type: audit.KeyStateChanged, Description: audit.Description(audit.KeyStateChanged),
-			Details: map[string]any{"kid": key.Kid, "state": string(key.State)},
-		}
-		if err := d.store.AddSigningKey(ctx, key, e); err != nil {
-			return fmt.Errorf("add the next signing key of %s: %w", t.Domain, err)
 		}
 	}
 	return nil
 }
 
-func hasNext(keys []tenant.SigningKey) bool {
-	for _, k := range keys {
-		if k.State == tenant.KeyNext {
-			return true
-		}
-	}
-	return false
+func (d *data) keyring(clk clock.Clock) *token.Keyring {
+	return token.NewKeyring(d.store, d.vault, clk)
 }
 
 // newID is 24 hex digits: opaque, and fit for every place an id stands in.

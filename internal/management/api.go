@@ -38,6 +38,13 @@ type Hashes interface {
 	AuthorizationHash(ctx context.Context, t tenant.Tenant, authorization string) (string, error)
 }
 
+// Keyring makes and moves the tenant's signing keys; token.Keyring is one. The
+// event given to a method is the frame of its report: the keys complete it.
+type Keyring interface {
+	// Ensure gives the tenant keys for an algorithm unless it has them.
+	Ensure(ctx context.Context, t tenant.Tenant, alg string, e tenant.Event) error
+}
+
 // Clock tells the time.
 type Clock interface{ Now() time.Time }
 
@@ -48,6 +55,7 @@ type Options struct {
 	Vault         Vault
 	Passwords     Passwords
 	Hashes        Hashes
+	Keyring       Keyring
 	// Thumbprint names a public key (RFC 7638).
 	Thumbprint func(crypto.PublicKey) (string, error)
 	Clock      Clock
@@ -63,6 +71,7 @@ type API struct {
 	vault      Vault
 	passwords  Passwords
 	hashes     Hashes
+	keyring    Keyring
 	thumbprint func(crypto.PublicKey) (string, error)
 	clock      Clock
 	rand       io.Reader
@@ -76,7 +85,7 @@ type API struct {
 // describes nothing: such a server must not start (SEC-185).
 func New(o Options) *API {
 	a := &API{
-		store: o.Store, auth: o.Authenticator, vault: o.Vault, passwords: o.Passwords, hashes: o.Hashes,
+		store: o.Store, auth: o.Authenticator, vault: o.Vault, passwords: o.Passwords, hashes: o.Hashes, keyring: o.Keyring,
 		thumbprint: o.Thumbprint, clock: o.Clock, rand: o.Rand, log: o.Logger,
 	}
 	a.table = newTable([]group{

@@ -112,7 +112,7 @@ func start(t testing.TB) *fixture {
 		Passwords: hasher, Rules: noRules{}, Clock: f.clock, Rand: rand.Reader, Logger: slog.New(slog.DiscardHandler),
 	})
 	f.api = management.New(management.Options{
-		Store: f.store, Authenticator: f.grants, Vault: f.vault, Passwords: hasher, Hashes: ring,
+		Store: f.store, Authenticator: f.grants, Vault: f.vault, Passwords: hasher, Hashes: ring, Keyring: token.NewKeyring(f.store, f.vault, f.clock),
 		Thumbprint: jose.Thumbprint, Clock: f.clock, Rand: rand.Reader, Logger: slog.New(slog.DiscardHandler),
 	})
 	id, secret, err := f.api.MachineClient(t.Context(), f.tenant(), "everything")

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/bulla-auth/bulla/internal/audit"
 	"github.com/bulla-auth/bulla/internal/tenant"
 )
 
@@ -175,6 +176,9 @@ func (c *call) createResourceServer() (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := c.ensureKeys(r); err != nil {
+		return nil, err
+	}
 	err = c.store.CreateResourceServer(c.ctx, r, c.written(view))
 	return view, meaning(err, nil, conflict("resource_server_conflict", "A resource server with the same identifier already exists"))
 }
@@ -194,6 +198,17 @@ func (c *call) signingSecret(r tenant.ResourceServer, given string) (string, err
 		}
 	}
 	return c.vault.SealSigningSecret(c.ctx, c.t, r.ID, given)
+}
+
+// ensureKeys makes the keys of the API's algorithm. RSA keys every tenant has
+// from its founding; others come with the first API that chooses them (D7).
+func (c *call) ensureKeys(r tenant.ResourceServer) error {
+	if alg := r.Alg(); alg == "ES256" || alg == "EdDSA" {
+		e := c.event(audit.KeyStateChanged, nil)
+		e.Description = audit.Description(audit.KeyStateChanged)
+		return c.keyring.Ensure(c.ctx, c.t, alg, e)
+	}
+	return nil
 }
 
 func dropNulls(doc *object) *object { return (&object{}).mergePatch(doc) }
@@ -291,7 +306,7 @@ func (c *call) updateResourceServer() (any, error) {
 		return nil, err
 	}
 	e := c.written(nil)
-	updated, err := c.store.UpdateResourceServer(c.ctx, c.t.ID, found.ID, func(r tenant.ResourceServer) (tenant.ResourceServer, error) {
+	change := func(r tenant.ResourceServer) (tenant.ResourceServer, error) {
 		if r.System {
 			for _, m := range patch.members {
 				if !systemFields[m.name] {
@@ -324,7 +339,17 @@ func (c *call) updateResourceServer() (any, error) {
 		}
 		c.tell(e, before, doc)
 		return changed, nil
-	}, e)
+	}
+	// Tried before the transaction: keys are made for what will be written, and
+	// for nothing that is refused.
+	tried, err := change(found)
+	if err == nil {
+		err = c.ensureKeys(tried)
+	}
+	if err != nil {
+		return nil, meaning(err, errNoResourceServer, nil)
+	}
+	updated, err := c.store.UpdateResourceServer(c.ctx, c.t.ID, found.ID, change, e)
 	if err != nil {
 		return nil, meaning(err, errNoResourceServer, nil)
 	}

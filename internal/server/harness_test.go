@@ -121,7 +121,7 @@ func start(t *testing.T, c change) *site {
 		Authorize: authorize.New(authorize.Options{Store: st, Minter: minter, Ring: ring, Passwords: s.hasher, Clock: s.clock, Rand: rand.Reader}),
 		Grants:    grants,
 		Management: management.New(management.Options{
-			Store: st, Authenticator: grants, Vault: vault, Passwords: s.hasher, Hashes: ring, Thumbprint: jose.Thumbprint,
+			Store: st, Authenticator: grants, Vault: vault, Passwords: s.hasher, Hashes: ring, Keyring: token.NewKeyring(st, vault, s.clock), Thumbprint: jose.Thumbprint,
 			Clock: s.clock, Rand: rand.Reader, Logger: logger,
 		}),
 		Keys: ring, Wall: s.clock, Rand: rand.Reader, Logger: logger,

@@ -312,6 +312,13 @@ var nounTests = map[string]func(*testing.T, *world){
 		must(t, err)
 		equal(t, "newest key", keys[0], k)
 		equal(t, "number of keys", len(keys), 2)
+		for name, k := range map[string]tenant.SigningKey{
+			"second next key of an algorithm (SEC-141)":    {Kid: "kid3", Algorithm: "ES256", State: tenant.KeyNext},
+			"second current key of an algorithm (SEC-141)": {Kid: "kid4", Algorithm: "RSA", State: tenant.KeyCurrent},
+		} {
+			k.TenantID, k.Private, k.Public, k.CreatedAt = w.a.ID, "p", "q", noon
+			is(t, name, w.AddSigningKey(w.ctx, k, event("sapi")), tenant.ErrExists)
+		}
 		must(t, w.AddSecret(w.ctx, tenant.Secret{TenantID: w.a.ID, Purpose: "refresh_token", Version: 2, Sealed: "s2", CreatedAt: noon}, event("sapi")))
 		secrets, err := w.Secrets(w.ctx, w.a.ID, "refresh_token")
 		must(t, err)
