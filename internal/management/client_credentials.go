@@ -22,16 +22,16 @@ func credentialResource() *resource {
 		name: "ClientCredential",
 		doc:  "A public key that a client's assertions are signed with (RFC 7523).",
 		fields: []field{
-			f("id", str(), "ID of the credential").readOnly(),
-			f("credential_type", oneOf("public_key"), "The type of credential").must().immutable(),
-			f("name", str().atMost(128), "Friendly name for a credential").immutable(),
-			f("pem", str().chars(1, 8192), "PEM-formatted public key (SPKI and PKCS1) or X509 certificate").must().immutable().writeOnly().concealed(),
-			f("kid", str().chars(10, 64).match(`^([0-9a-zA-Z-_]{10,64})$`), "Optional kid (Key ID), used to uniquely identify the credential").immutable(),
-			f("alg", oneOf("RS256", "RS384", "PS256"), "Algorithm which will be used with the credential").immutable(),
-			f("parse_expiry_from_cert", boolean(), "Parse expiry from x509 certificate").immutable().writeOnly(),
-			f("created_at", str().as("date-time"), "When the credential was made").readOnly(),
-			f("updated_at", str().as("date-time"), "When the credential was changed").readOnly(),
-			f("expires_at", str().as("date-time").orNull(), "The ISO 8601 formatted date representing the expiration of the credential"),
+			f("id", str(), "Names the credential").readOnly(),
+			f("credential_type", oneOf("public_key"), "What kind of proof it is").must().immutable(),
+			f("name", str().atMost(128), "A label for people, at most 128 characters").immutable(),
+			f("pem", str().chars(1, 8192), "An RSA public key or a certificate in PEM; at least 2048 bits, never the private half").must().immutable().writeOnly().concealed(),
+			f("kid", str().chars(10, 64).match(`^([0-9a-zA-Z-_]{10,64})$`), "Value of kid in the client's assertions; the key's thumbprint when left out").immutable(),
+			f("alg", oneOf("RS256", "RS384", "PS256"), "Signature of the client's assertions; RS256 when left out").immutable(),
+			f("parse_expiry_from_cert", boolean(), "Takes expires_at from the certificate").immutable().writeOnly(),
+			f("created_at", str().as("date-time"), "Instant it was added").readOnly(),
+			f("updated_at", str().as("date-time"), "Instant of the last change").readOnly(),
+			f("expires_at", str().as("date-time").orNull(), "From this instant on, RFC 3339, the credential proves nothing; null is never"),
 		},
 	}
 }
@@ -42,10 +42,10 @@ func (a *API) clientCredentials() group {
 	const all, single = "/clients/{client_id}/credentials", "/clients/{client_id}/credentials/{credential_id}"
 	return group{tag: "client-credentials", operations: []operation{
 		{
-			method: http.MethodGet, path: all, title: "Get client credentials",
+			method: http.MethodGet, path: all, title: "List a client's credentials",
 			scopes: []string{"read:client_credentials"}, status: http.StatusOK, answer: every(credential),
 			query: []field{
-				f("page", integer(), "Ignored"), f("per_page", integer(), "Ignored"), f("include_totals", boolean(), "Ignored"),
+				f("page", integer(), "Taken and without effect: the list is always whole"), f("per_page", integer(), "Taken and without effect: the list is always whole"), f("include_totals", boolean(), "Taken and without effect: the list is always whole"),
 			},
 			serve: func(c *call) (any, error) {
 				client, err := c.store.Client(c.ctx, c.t, c.path["client_id"])
@@ -65,7 +65,7 @@ func (a *API) clientCredentials() group {
 			serve: (*call).createCredential,
 		},
 		{
-			method: http.MethodGet, path: single, title: "Get client credential details",
+			method: http.MethodGet, path: single, title: "Read a client credential",
 			scopes: []string{"read:client_credentials"}, status: http.StatusOK, answer: one(credential),
 			serve: func(c *call) (any, error) {
 				client, err := c.store.Client(c.ctx, c.t, c.path["client_id"])

@@ -18,15 +18,15 @@ func clientGrantResource() *resource {
 		doc:      "What a client may ask for at an API.",
 		notEmpty: true,
 		fields: []field{
-			f("id", str(), "ID of the client grant").readOnly(),
-			f("client_id", str().chars(1, 200), "ID of the client").must().immutable(),
-			f("audience", str().atLeast(1), "The audience (API identifier) of this client grant").must().immutable(),
-			f("scope", list(str().chars(1, 280)), "Scopes allowed for this client grant").clearable(),
-			f("organization_usage", oneOf("deny", "allow", "require"), "Defines whether organizations can be used with client credentials exchanges for this grant").clearable(),
-			f("allow_any_organization", boolean(), "If enabled, any organization can be used with this grant").clearable(),
-			f("subject_type", oneOf("client", "user"), "The type of application access the client grant allows").immutable().byDefault("client"),
-			f("authorization_details_types", list(str().chars(1, 255)), "Types of authorization_details allowed for this client grant"),
-			f("allow_all_scopes", boolean(), "If enabled, all scopes configured on the resource server are allowed for this grant").clearable(),
+			f("id", str(), "Names the grant").readOnly(),
+			f("client_id", str().chars(1, 200), "The client's id").must().immutable(),
+			f("audience", str().atLeast(1), "Audience of the API").must().immutable(),
+			f("scope", list(str().chars(1, 280)), "What the client may ask for there; taking one away refuses the tokens that are out").clearable(),
+			f("organization_usage", oneOf("deny", "allow", "require"), "Whether the machine may act for an organization").clearable(),
+			f("allow_any_organization", boolean(), "Any organization will do").clearable(),
+			f("subject_type", oneOf("client", "user"), "client: the machine itself; user: what users may give it").immutable().byDefault("client"),
+			f("authorization_details_types", list(str().chars(1, 255)), "Types of authorization_details it may ask for"),
+			f("allow_all_scopes", boolean(), "Every scope of the API, those of tomorrow too").clearable(),
 		},
 	}
 }
@@ -36,14 +36,14 @@ func (a *API) clientGrants() group {
 	grant := clientGrantResource()
 	return group{tag: "client-grants", operations: []operation{
 		{
-			method: http.MethodGet, path: "/client-grants", title: "Get client grants",
+			method: http.MethodGet, path: "/client-grants", title: "List client grants",
 			scopes: []string{"read:client_grants"},
 			query: []field{
-				f("audience", str().atMost(600), "Optional filter on audience"),
-				f("client_id", str().atMost(200), "Optional filter on client_id"),
-				f("subject_type", oneOf("client", "user"), "The type of application access"),
-				f("allow_any_organization", boolean(), "Optional filter on allow_any_organization"),
-				f("default_for", oneOf("third_party_clients"), "Optional filter on grants for all third-party clients"),
+				f("audience", str().atMost(600), "Only grants for this API"),
+				f("client_id", str().atMost(200), "Only grants of this client"),
+				f("subject_type", oneOf("client", "user"), "Only grants of this kind"),
+				f("allow_any_organization", boolean(), "Only grants with this value"),
+				f("default_for", oneOf("third_party_clients"), "Only grants that hold for a whole kind of client"),
 			},
 			status: http.StatusOK, answer: paged(grant, listForm{key: "client_grants", checkpoint: true}),
 			serve: func(c *call) (any, error) {
@@ -71,7 +71,7 @@ func (a *API) clientGrants() group {
 			serve: (*call).createClientGrant,
 		},
 		{
-			method: http.MethodGet, path: "/client-grants/{id}", title: "Get a client grant",
+			method: http.MethodGet, path: "/client-grants/{id}", title: "Read a client grant",
 			scopes: []string{"read:client_grants"}, status: http.StatusOK, answer: one(grant),
 			serve: func(c *call) (any, error) {
 				g, err := c.store.ClientGrantByID(c.ctx, c.t.ID, c.path["id"])

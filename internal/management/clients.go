@@ -15,16 +15,16 @@ var errNoClient = notFound("inexistent_client", "The client does not exist")
 // clients are the operations on applications (management-endpoints.md §1).
 func (a *API) clients() group {
 	client := clientResource()
-	id := f("id", str().chars(1, 200), "ID of the client")
+	id := f("id", str().chars(1, 200), "The client's id")
 	return group{tag: "clients", operations: []operation{
 		{
-			method: http.MethodGet, path: "/clients", title: "Get clients",
+			method: http.MethodGet, path: "/clients", title: "List clients",
 			scopes: []string{"read:clients", "read:client_keys", "read:client_credentials", "read:client_summary"},
 			query: []field{
-				f("is_global", boolean(), "Filter on whether or not a client is a global client"),
-				f("is_first_party", boolean(), "Filter on whether or not a client is a first-party client"),
-				f("app_type", str().atMost(500), "Filter by a comma-separated list of application types"),
-				f("external_client_id", str().chars(1, 120), "Filter by the ID a client has in another system"),
+				f("is_global", boolean(), "Only, or all but, the global client"),
+				f("is_first_party", boolean(), "Only your own clients, or only those of others"),
+				f("app_type", str().atMost(500), "Only these values of app_type, separated by commas"),
+				f("external_client_id", str().chars(1, 120), "Only clients known elsewhere by this id"),
 			},
 			status: http.StatusOK,
 			answer: paged(client, listForm{key: "clients", checkpoint: true, emptyPage: true}),
@@ -37,7 +37,7 @@ func (a *API) clients() group {
 			serve: (*call).createClient,
 		},
 		{
-			method: http.MethodGet, path: "/clients/{id}", title: "Get a client by ID",
+			method: http.MethodGet, path: "/clients/{id}", title: "Read a client",
 			scopes: []string{"read:clients", "read:client_keys", "read:client_credentials", "read:client_summary"},
 			params: []field{id}, status: http.StatusOK, answer: one(client),
 			serve: func(c *call) (any, error) {

@@ -22,25 +22,25 @@ var strategies = []string{"ad", "adfs", "amazon", "apple", "dropbox", "bitbucket
 
 func connectionResource() *resource {
 	active := func(more ...field) shape {
-		return closed(append([]field{f("active", boolean(), "Whether it is on").must()}, more...)...)
+		return closed(append([]field{f("active", boolean(), "On or off").must()}, more...)...)
 	}
 	return &resource{
 		name: "Connection",
 		doc:  "A source of users.",
 		fields: []field{
-			f("id", str(), "The connection's identifier").readOnly(),
-			f("options", databaseOptions(), "The connection's options (depend on the connection strategy)"),
-			f("strategy", oneOf(strategies...), "The type of the connection, related to the identity provider").must().immutable(),
-			f("name", str().chars(1, 128).match(`^[a-zA-Z0-9](-[a-zA-Z0-9]|[a-zA-Z0-9])*$`), "The name of the connection. Must start and end with an alphanumeric character and can only contain alphanumeric characters and '-'").must().immutable(),
-			f("display_name", str().atMost(128), "Connection name used in the new universal login experience"),
-			f("is_domain_connection", boolean(), "True if the connection is domain level").byDefault(false),
-			f("show_as_button", boolean(), "Enables showing a button for the connection in the login page"),
-			f("authentication", active(), "Whether the connection can be used to sign in").byDefault(obj("active", true)),
-			f("connected_accounts", active(f("cross_app_access", boolean(), "Cross app access")), "Whether the connection can be used for connected accounts").byDefault(obj("active", false)),
-			f("cross_app_access_requesting_app", active(), "Cross app access of the requesting app"),
-			f("enabled_clients", list(str().as("client-id")).distinct(), "The ids of the clients for which the connection is enabled").byDefault([]any{}).clearable(),
-			f("realms", list(str().as("connection-realm")), "Defines the realms for which the connection will be used"),
-			f("metadata", mapOf(str().atMost(255).orNull()).atMost(10), "Metadata associated with the connection"),
+			f("id", str(), "Names the connection").readOnly(),
+			f("options", databaseOptions(), "Settings; which there are depends on the strategy"),
+			f("strategy", oneOf(strategies...), "What kind of source it is; auth0 is a database of this server").must().immutable(),
+			f("name", str().chars(1, 128).match(`^[a-zA-Z0-9](-[a-zA-Z0-9]|[a-zA-Z0-9])*$`), "Letters, digits and single hyphens between them; also its realm").must().immutable(),
+			f("display_name", str().atMost(128), "What the login page calls it"),
+			f("is_domain_connection", boolean(), "For all clients of the domain; kept, without effect").byDefault(false),
+			f("show_as_button", boolean(), "A button on the login page"),
+			f("authentication", active(), "Users can sign in with it").byDefault(obj("active", true)),
+			f("connected_accounts", active(f("cross_app_access", boolean(), "Tokens for other apps")), "Users can link it to their account").byDefault(obj("active", false)),
+			f("cross_app_access_requesting_app", active(), "Tokens for other apps, seen from the app that asks"),
+			f("enabled_clients", list(str().as("client-id")).distinct(), "Clients whose users may come from here").byDefault([]any{}).clearable(),
+			f("realms", list(str().as("connection-realm")), "Names a password-realm grant knows it by; its own name unless set"),
+			f("metadata", mapOf(str().atMost(255).orNull()).atMost(10), "Up to ten notes of your own; values are strings of at most 255 characters"),
 		},
 	}
 }
@@ -49,8 +49,8 @@ func connectionResource() *resource {
 // as they are, since each strategy has its own.
 func databaseOptions() shape {
 	return free(
-		f("passwordPolicy", oneOf("none", "low", "fair", "good", "excellent").orNull(), "Password strength level"),
-		f("password_complexity_options", closed(f("min_length", integer().between(1, 128), "Minimum password length")).orNull(), "Password complexity options"),
+		f("passwordPolicy", oneOf("none", "low", "fair", "good", "excellent").orNull(), "What a new password must have; good unless set"),
+		f("password_complexity_options", closed(f("min_length", integer().between(1, 128), "Fewest characters")).orNull(), "More about new passwords"),
 		f("requires_username", boolean(), "Whether users have a user name beside the address"),
 		f("disable_signup", boolean(), "Whether users cannot make an account themselves"),
 		f("brute_force_protection", boolean(), "Whether repeated failures block a login"),
@@ -65,14 +65,14 @@ func databaseOptions() shape {
 // connections are the operations on connections (management-endpoints.md §9).
 func (a *API) connections() group {
 	connection := connectionResource()
-	enabled := &resource{name: "EnabledClient", fields: []field{f("client_id", str(), "ID of the client").readOnly()}}
+	enabled := &resource{name: "EnabledClient", fields: []field{f("client_id", str(), "The client's id").readOnly()}}
 	return group{tag: "connections", operations: []operation{
 		{
-			method: http.MethodGet, path: "/connections", title: "Get all connections",
+			method: http.MethodGet, path: "/connections", title: "List connections",
 			scopes: []string{"read:connections"},
 			query: []field{
-				f("strategy", list(oneOf(strategies...)).atMost(100), "Provide strategies to only retrieve connections with such strategies"),
-				f("name", str().atMost(128), "Provide the name of the connection to retrieve"),
+				f("strategy", list(oneOf(strategies...)).atMost(100), "Only connections of these kinds; may be repeated"),
+				f("name", str().atMost(128), "Only the connection of this name"),
 			},
 			status: http.StatusOK, answer: paged(connection, listForm{key: "connections", checkpoint: true}),
 			serve: (*call).listConnections,
@@ -83,7 +83,7 @@ func (a *API) connections() group {
 			serve: (*call).createConnection,
 		},
 		{
-			method: http.MethodGet, path: "/connections/{id}", title: "Get a connection",
+			method: http.MethodGet, path: "/connections/{id}", title: "Read a connection",
 			scopes: []string{"read:connections"}, status: http.StatusOK, answer: one(connection),
 			serve: func(c *call) (any, error) {
 				found, err := c.store.ConnectionByID(c.ctx, c.t.ID, c.path["id"])
@@ -110,7 +110,7 @@ func (a *API) connections() group {
 			},
 		},
 		{
-			method: http.MethodGet, path: "/connections/{id}/clients", title: "Get enabled clients for a connection",
+			method: http.MethodGet, path: "/connections/{id}/clients", title: "List a connection's clients",
 			scopes: []string{"read:connections"}, status: http.StatusOK,
 			answer: paged(enabled, listForm{key: "clients", checkpoint: true, only: true, takeMax: 1000}),
 			serve:  (*call).listEnabledClients,
@@ -119,8 +119,8 @@ func (a *API) connections() group {
 			method: http.MethodPatch, path: "/connections/{id}/clients", title: "Update enabled clients for a connection",
 			scopes: []string{"update:connections"},
 			body: accepts("EnabledClients", list(closed(
-				f("client_id", str().as("client-id"), "The client_id of the client to be the subject to change status").must(),
-				f("status", boolean(), "Whether the connection is enabled or not for this client_id").must(),
+				f("client_id", str().as("client-id"), "Whom to switch").must(),
+				f("status", boolean(), "true switches on, false off").must(),
 			)).between(1, 50)),
 			status: http.StatusNoContent,
 			serve:  (*call).enableClients,

@@ -22,12 +22,12 @@ func deviceCredentialResource() *resource {
 		name: "DeviceCredential",
 		doc:  "A refresh token, as the device that holds it.",
 		fields: []field{
-			f("id", str(), "ID of this device, the id of the refresh token").readOnly(),
-			f("device_name", str(), "User agent for this device").readOnly(),
-			f("device_id", str(), "Unique identifier for the device").readOnly(),
-			f("type", oneOf(publicKeyCredential, reusableCredential, rotatingCredential), "Type of credential").readOnly(),
-			f("user_id", str(), "The user this credential belongs to").readOnly(),
-			f("client_id", str(), "The client this credential belongs to").readOnly(),
+			f("id", str(), "The refresh token's id").readOnly(),
+			f("device_name", str(), "What the device called itself, else its user agent").readOnly(),
+			f("device_id", str(), "The device's own id").readOnly(),
+			f("type", oneOf(publicKeyCredential, reusableCredential, rotatingCredential), "Whether each use replaces the value").readOnly(),
+			f("user_id", str(), "Whose it is").readOnly(),
+			f("client_id", str(), "Who holds it").readOnly(),
 		},
 	}
 }
@@ -37,13 +37,13 @@ func (a *API) deviceCredentials() group {
 	credential := deviceCredentialResource()
 	return group{tag: "device-credentials", operations: []operation{
 		{
-			method: http.MethodGet, path: "/device-credentials", title: "Retrieve device credentials",
+			method: http.MethodGet, path: "/device-credentials", title: "List device credentials",
 			doc:    "At most 1000 credentials in all, whatever the paging. Delete and list again to go on. Rotating refresh tokens are listed by their own type.",
 			scopes: []string{"read:device_credentials"},
 			query: []field{
-				f("user_id", str().atMost(300), "user_id of the devices to retrieve"),
-				f("client_id", str().atMost(200), "client_id of the devices to retrieve"),
-				f("type", oneOf(publicKeyCredential, reusableCredential, rotatingCredential), "Type of credentials to retrieve. Defaults to refresh_token when paging is asked for"),
+				f("user_id", str().atMost(300), "Only those of this user"),
+				f("client_id", str().atMost(200), "Only those with this client"),
+				f("type", oneOf(publicKeyCredential, reusableCredential, rotatingCredential), "Only this kind; with paging and no type, refresh_token"),
 			},
 			status: http.StatusOK, answer: paged(credential, listForm{key: "device_credentials"}),
 			serve: (*call).listDeviceCredentials,
@@ -52,7 +52,7 @@ func (a *API) deviceCredentials() group {
 			method: http.MethodDelete, path: "/device-credentials/{id}", title: "Delete a device credential",
 			doc:    "Ends the refresh token with its whole family at once. Deleting what is not there succeeds.",
 			scopes: []string{"delete:device_credentials", "delete:current_user_device_credentials"},
-			params: []field{f("id", str().chars(1, 64), "ID of the credential to delete")},
+			params: []field{f("id", str().chars(1, 64), "The refresh token's id")},
 			status: http.StatusNoContent,
 			serve: func(c *call) (any, error) {
 				id := tenant.FamilyID(c.path["id"])

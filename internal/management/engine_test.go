@@ -268,11 +268,11 @@ func TestBadRequests(t *testing.T) {
 	f.do("POST", "clients", `[]`).refuses(400, "invalid_body", "Payload validation error: 'Expected type object but found type array'.")
 	f.do("POST", "clients", "").refuses(400, "invalid_body", "Payload validation error: 'Missing required property: name'.")
 	f.do("POST", "clients", `{"name":"`+strings.Repeat("x", 1<<20)+`"}`).refuses(413, "", "Payload content length greater than maximum allowed: 1048576")
-	f.do("GET", "clients?page=x", "").refuses(400, "invalid_query_string", "Query validation error: 'Expected type integer but found type string' on property page (Page index of the results to return. First page is 0).")
-	f.do("GET", "clients?is_global=1", "").refuses(400, "invalid_query_string", "Query validation error: 'Expected type boolean but found type string' on property is_global (Filter on whether or not a client is a global client).")
-	f.do("GET", "clients?page=1&page=2", "").refuses(400, "invalid_query_string", "Query validation error: 'Expected type integer but found type array' on property page (Page index of the results to return. First page is 0).")
+	f.do("GET", "clients?page=x", "").refuses(400, "invalid_query_string", "Query validation error: 'Expected type integer but found type string' on property page (Which page, counted from 0).")
+	f.do("GET", "clients?is_global=1", "").refuses(400, "invalid_query_string", "Query validation error: 'Expected type boolean but found type string' on property is_global (Only, or all but, the global client).")
+	f.do("GET", "clients?page=1&page=2", "").refuses(400, "invalid_query_string", "Query validation error: 'Expected type integer but found type array' on property page (Which page, counted from 0).")
 	f.do("GET", "clients?%zz", "").refuses(400, "invalid_query_string", "Query validation error: 'Malformed query string'.")
-	f.do("GET", "clients?take=101", "").refuses(400, "invalid_query_string", "Query validation error: 'Value 101 is greater than maximum 100' on property take (Number of results per page. Defaults to 50).")
+	f.do("GET", "clients?take=101", "").refuses(400, "invalid_query_string", "Query validation error: 'Value 101 is greater than maximum 100' on property take (How many to take; 50 unless set).")
 	f.do("GET", "nowhere", "").refuses(404, "", "Not Found")
 	f.do("PUT", "clients", "{}").refuses(404, "", "Not Found")
 	f.want(200, f.do("GET", "clients", `{"a body":"is tolerated"}`))
@@ -297,7 +297,7 @@ func TestBadRequests(t *testing.T) {
 		}
 	}
 	send("application/x-www-form-urlencoded", "name=form&is_first_party=perhaps").refuses(400, "invalid_body",
-		"Payload validation error: 'Expected type boolean but found type string' on property is_first_party (Whether this client a first party client (true) or not (false)).")
+		"Payload validation error: 'Expected type boolean but found type string' on property is_first_party (True: yours, and trusted without asking the user; false: somebody else's).")
 	send("application/x-www-form-urlencoded", "name=form&unknown=1").refuses(400, "invalid_body", "Payload validation error: 'Additional properties not allowed: unknown'.")
 }
 

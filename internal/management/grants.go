@@ -11,11 +11,11 @@ func grantResource() *resource {
 		name: "Grant",
 		doc:  "What a user allowed a client.",
 		fields: []field{
-			f("id", str(), "ID of the grant").readOnly(),
-			f("clientID", str(), "ID of the client").readOnly(),
-			f("user_id", str(), "ID of the user").readOnly(),
-			f("audience", str(), "Audience of the grant").readOnly(),
-			f("scope", list(str()), "Scopes included in this grant").readOnly(),
+			f("id", str(), "Names the consent").readOnly(),
+			f("clientID", str(), "The client's id").readOnly(),
+			f("user_id", str(), "The user's id").readOnly(),
+			f("audience", str(), "Audience of the API, empty for none").readOnly(),
+			f("scope", list(str()), "What the user agreed to").readOnly(),
 		},
 	}
 }
@@ -25,12 +25,12 @@ func (a *API) grants() group {
 	grant := grantResource()
 	return group{tag: "grants", operations: []operation{
 		{
-			method: http.MethodGet, path: "/grants", title: "Get grants",
+			method: http.MethodGet, path: "/grants", title: "List consents",
 			scopes: []string{"read:grants"},
 			query: []field{
-				f("user_id", str().atMost(300), "user_id of the grants to retrieve"),
-				f("client_id", str().atMost(200), "client_id of the grants to retrieve"),
-				f("audience", str().atMost(600), "audience of the grants to retrieve"),
+				f("user_id", str().atMost(300), "Only consents of this user"),
+				f("client_id", str().atMost(200), "Only consents to this client"),
+				f("audience", str().atMost(600), "Only consents for this API"),
 			},
 			status: http.StatusOK, answer: paged(grant, listForm{key: "grants", always: true}),
 			serve: (*call).listGrants,
@@ -38,7 +38,7 @@ func (a *API) grants() group {
 		{
 			method: http.MethodDelete, path: "/grants", title: "Delete a grant by user_id",
 			scopes: []string{"delete:grants"},
-			query:  []field{f("user_id", str().chars(1, 300), "user_id of the grants to delete").must()},
+			query:  []field{f("user_id", str().chars(1, 300), "Whose consents are withdrawn").must()},
 			status: http.StatusNoContent,
 			serve: func(c *call) (any, error) {
 				return c.deleteGrants(tenant.ConsentFilter{UserID: c.query.text("user_id")})

@@ -12,7 +12,7 @@ import (
 // description serves the API's own description.
 func (a *API) description() group {
 	return group{tag: "openapi", operations: []operation{{
-		method: http.MethodGet, path: "/openapi.json", title: "Get the OpenAPI document",
+		method: http.MethodGet, path: "/openapi.json", title: "Read this description",
 		doc:    "This document: OpenAPI 3.1, made from the same description that requests are held against.",
 		open:   "the document is the same for every installation of a version and tells nothing about this one (SEC-195)",
 		status: http.StatusOK,

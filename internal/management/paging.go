@@ -56,11 +56,11 @@ func (l *listForm) parameters() []field {
 		low = 0
 	}
 	return []field{
-		f("page", integer().between(0, 1e9), "Page index of the results to return. First page is 0"),
-		f("per_page", integer().between(low, 100), "Number of results per page"),
-		f("include_totals", boolean(), "Return results inside an object that contains the total result count (true) or as a direct array of results (false, default)"),
-		f("from", str().atMost(1000), "Position from which to start selection"),
-		f("take", integer().between(1, float64(l.takeMax)), "Number of results per page. Defaults to 50"),
+		f("page", integer().between(0, 1e9), "Which page, counted from 0"),
+		f("per_page", integer().between(low, 100), "How many on a page, 100 at most"),
+		f("include_totals", boolean(), "true wraps the list in an object that also says how many there are"),
+		f("from", str().atMost(1000), "Where to go on: next of the answer before"),
+		f("take", integer().between(1, float64(l.takeMax)), "How many to take; 50 unless set"),
 	}
 }
 

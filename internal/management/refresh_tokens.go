@@ -17,18 +17,18 @@ func refreshTokenResource() *resource {
 		name: "RefreshToken",
 		doc:  "A refresh token: the whole family where it rotates. Its id names it and is not the secret.",
 		fields: []field{
-			f("id", str(), "The ID of the refresh token").readOnly(),
-			f("user_id", str(), "ID of the user which can be used when interacting with other APIs").readOnly(),
-			f("created_at", str().as("date-time"), "When the refresh token was issued").readOnly(),
-			f("idle_expires_at", str().as("date-time").orNull(), "When the refresh token expires if it is not used").readOnly(),
-			f("expires_at", str().as("date-time").orNull(), "When the refresh token expires").readOnly(),
+			f("id", str(), "Names the token; it is not the secret").readOnly(),
+			f("user_id", str(), "Whose it is").readOnly(),
+			f("created_at", str().as("date-time"), "Instant of issue").readOnly(),
+			f("idle_expires_at", str().as("date-time").orNull(), "End if nobody uses it; null is never").readOnly(),
+			f("expires_at", str().as("date-time").orNull(), "End whatever happens; null is never").readOnly(),
 			f("device", free(), "Where the refresh token lives").readOnly(),
-			f("client_id", str(), "ID of the client application granted with this refresh token").readOnly(),
-			f("session_id", str().orNull(), "ID of the authenticated session used to obtain this refresh token").readOnly(),
-			f("rotating", boolean(), "True if the token is a rotating refresh token").readOnly(),
-			f("resource_servers", list(free()), "A list of the resource server IDs associated to this refresh token and their granted scopes").readOnly(),
-			f("refresh_token_metadata", mapOf(str().atMost(255)).atMost(25).orNull(), "Metadata of the refresh token"),
-			f("last_exchanged_at", str().as("date-time").orNull(), "When the refresh token was last exchanged").readOnly(),
+			f("client_id", str(), "Who holds it").readOnly(),
+			f("session_id", str().orNull(), "The login it came from, or null").readOnly(),
+			f("rotating", boolean(), "Each use replaces the value").readOnly(),
+			f("resource_servers", list(free()), "The APIs it gives tokens for, with their scopes in one string").readOnly(),
+			f("refresh_token_metadata", mapOf(str().atMost(255)).atMost(25).orNull(), "Up to 25 notes of your own, kept through rotation"),
+			f("last_exchanged_at", str().as("date-time").orNull(), "Instant of the last use, or null").readOnly(),
 		},
 	}
 }
@@ -36,15 +36,15 @@ func refreshTokenResource() *resource {
 // refreshTokens are the operations on families (management-endpoints.md §6).
 func (a *API) refreshTokens() group {
 	token := refreshTokenResource()
-	id := f("id", str().chars(1, 30), "ID of the refresh token")
-	user := f("id", str().as("user-id"), "ID of the user")
+	id := f("id", str().chars(1, 30), "The refresh token's id")
+	user := f("id", str().as("user-id"), "The user's id")
 	return group{tag: "refresh-tokens", operations: []operation{
 		{
-			method: http.MethodGet, path: "/refresh-tokens", title: "Get refresh tokens",
+			method: http.MethodGet, path: "/refresh-tokens", title: "List refresh tokens",
 			scopes: []string{"read:refresh_tokens"},
 			query: []field{
-				f("user_id", str().as("user-id"), "ID of the user whose refresh tokens are listed"),
-				f("client_id", str().atMost(200), "Filter by client"),
+				f("user_id", str().as("user-id"), "Whose tokens"),
+				f("client_id", str().atMost(200), "Only those with this client"),
 			},
 			status: http.StatusOK, answer: paged(token, listForm{key: "refresh_tokens", checkpoint: true, only: true}),
 			serve: func(c *call) (any, error) {
@@ -59,8 +59,8 @@ func (a *API) refreshTokens() group {
 			doc:    "Ends every refresh token that matches. It is done when answered.",
 			scopes: []string{"delete:refresh_tokens"},
 			body: accepts("RefreshTokenRevocation", closed(
-				f("ids", list(str().chars(1, 30)).between(1, 100), "IDs of refresh tokens"),
-				f("user_id", str().as("user-id"), "All refresh tokens of a user"),
+				f("ids", list(str().chars(1, 30)).between(1, 100), "These tokens, 100 at most"),
+				f("user_id", str().as("user-id"), "Those of this user"),
 				f("client_id", str().chars(1, 200), "Those with this client"),
 				f("audience", str().chars(1, 600), "Those for this API"),
 			)),
@@ -68,7 +68,7 @@ func (a *API) refreshTokens() group {
 			serve: (*call).revokeFamilies,
 		},
 		{
-			method: http.MethodGet, path: "/refresh-tokens/{id}", title: "Get a refresh token",
+			method: http.MethodGet, path: "/refresh-tokens/{id}", title: "Read a refresh token",
 			scopes: []string{"read:refresh_tokens"}, params: []field{id}, status: http.StatusOK, answer: one(token),
 			serve: func(c *call) (any, error) {
 				found, err := c.store.RefreshToken(c.ctx, c.t.ID, tenant.FamilyID(c.path["id"]))
@@ -93,7 +93,7 @@ func (a *API) refreshTokens() group {
 			serve: func(c *call) (any, error) { return nil, c.revoke(tenant.FamilyID(c.path["id"])) },
 		},
 		{
-			method: http.MethodGet, path: "/users/{id}/refresh-tokens", title: "Get refresh tokens for a user",
+			method: http.MethodGet, path: "/users/{id}/refresh-tokens", title: "List a user's refresh tokens",
 			scopes: []string{"read:refresh_tokens"}, params: []field{user}, status: http.StatusOK,
 			answer: paged(token, listForm{key: "tokens", checkpoint: true, only: true}),
 			serve: func(c *call) (any, error) {

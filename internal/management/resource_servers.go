@@ -20,39 +20,39 @@ func resourceServerResource() *resource {
 		name: "ResourceServer",
 		doc:  "An API that access tokens are for.",
 		fields: []field{
-			f("id", str(), "ID of the API (resource server)").readOnly(),
-			f("name", str().chars(1, 200).match(`^[^<>]+$`), "Friendly name for this resource server. Can not contain < or > characters").clearable(),
+			f("id", str(), "Names the API; 24 hex digits").readOnly(),
+			f("name", str().chars(1, 200).match(`^[^<>]+$`), "What people read; no angle brackets").clearable(),
 			f("is_system", boolean(), "Whether this is an API the server itself needs").readOnly(),
-			f("identifier", str().chars(1, 600), "Unique identifier for the API used as the audience parameter on authorization calls. Can not be changed once set").must().immutable(),
-			f("allow_offline_access", boolean(), "Whether refresh tokens can be issued for this API").byDefault(false),
-			f("allow_online_access", boolean(), "Whether online refresh tokens can be issued for this API"),
-			f("allow_online_access_with_ephemeral_sessions", boolean(), "Whether online refresh tokens can be issued for ephemeral sessions"),
-			f("skip_consent_for_verifiable_first_party_clients", boolean(), "Whether to skip user consent for applications flagged as first party").byDefault(false),
+			f("identifier", str().chars(1, 600), "The audience: what clients ask for and tokens carry. Fixed once made").must().immutable(),
+			f("allow_offline_access", boolean(), "Refresh tokens for this API, to who asks for offline_access; off unless set").byDefault(false),
+			f("allow_online_access", boolean(), "Refresh tokens that end with the session"),
+			f("allow_online_access_with_ephemeral_sessions", boolean(), "The same for sessions that end with the browser"),
+			f("skip_consent_for_verifiable_first_party_clients", boolean(), "First-party clients with a callback of their own are not asked for consent").byDefault(false),
 			f("subject_type_authorization", closed(
 				f("user", policy("allow_all", "deny_all", "require_client_grant"), "Tokens of users"),
 				f("client", policy("deny_all", "require_client_grant"), "Tokens of machines"),
 			), "Who may get tokens for this API").byDefault(obj(
 				"client", obj("policy", "require_client_grant"), "user", obj("policy", "allow_all"))),
-			f("token_lifetime", integer().between(0, 2592000), "Expiration value (in seconds) for access tokens issued for this API from the token endpoint").byDefault(86400),
-			f("token_lifetime_for_web", integer().between(0, 2592000), "Expiration value (in seconds) for access tokens issued for this API via implicit or hybrid flows. Cannot be greater than token_lifetime"),
-			f("signing_alg", oneOf("HS256", "RS256", "PS256", "ES256", "EdDSA"), "Algorithm used to sign the API's access tokens").byDefault("RS256"),
-			f("signing_secret", str().chars(32, 1024), "Secret used to sign tokens when using symmetric algorithms (HS256)").concealed(),
-			f("enforce_policies", boolean(), "Whether authorization policies are enforced (true) or unenforced (false)"),
-			f("token_dialect", oneOf("access_token", "access_token_authz", "rfc9068_profile", "rfc9068_profile_authz"), "Dialect of access tokens that should be issued"),
+			f("token_lifetime", integer().between(0, 2592000), "Life of an access token, in seconds; 86400 unless set").byDefault(86400),
+			f("token_lifetime_for_web", integer().between(0, 2592000), "The same for tokens that go through the browser, at most token_lifetime; 7200 unless set"),
+			f("signing_alg", oneOf("HS256", "RS256", "PS256", "ES256", "EdDSA"), "Signature of access tokens; RS256 unless set").byDefault("RS256"),
+			f("signing_secret", str().chars(32, 1024), "Shared key of HS256, 32 characters or more; made by the server when none is given").concealed(),
+			f("enforce_policies", boolean(), "Users get only the scopes that are among their permissions"),
+			f("token_dialect", oneOf("access_token", "access_token_authz", "rfc9068_profile", "rfc9068_profile_authz"), "Which claims an access token has, and whether permissions are among them"),
 			f("scopes", list(closed(
-				f("value", str().chars(1, 280).as("scope"), "Value of this scope").must(),
-				f("description", str().atMost(500), "User-friendly description of this scope"),
-			)), "List of permissions (scopes) that this API uses"),
-			f("token_encryption", free(f("format", oneOf("compact-nested-jwe"), "Format of the encrypted JWT").must()).orNull(), "Token encryption"),
-			f("consent_policy", oneOf("transactional-authorization-with-mfa").orNull(), "Consent policy"),
-			f("authorization_details", list(anything()).orNull(), "Types of authorization details"),
+				f("value", str().chars(1, 280).as("scope"), "The scope itself").must(),
+				f("description", str().atMost(500), "What the consent page says of it"),
+			)), "What can be asked for. A scope that leaves the list leaves grants and consents too"),
+			f("token_encryption", free(f("format", oneOf("compact-nested-jwe"), "How it is wrapped").must()).orNull(), "Access tokens encrypted for the API"),
+			f("consent_policy", oneOf("transactional-authorization-with-mfa").orNull(), "How consent to authorization_details is asked for"),
+			f("authorization_details", list(anything()).orNull(), "Types of authorization_details the API takes"),
 			f("proof_of_possession", closed(
-				f("mechanism", oneOf("mtls", "dpop"), "Intended mechanism for Proof-of-Possession").must(),
-				f("required", boolean(), "Whether the use of Proof-of-Possession is required for the resource server").must(),
-				f("required_for", oneOf("public_clients", "all_clients"), "Which clients it is required for"),
-			).orNull(), "Proof-of-Possession configuration for access tokens"),
-			f("authorization_policy", free().orNull(), "Authorization policy of this API"),
-			f("client_id", str(), "The client this API is linked to").readOnly(),
+				f("mechanism", oneOf("mtls", "dpop"), "How they are bound").must(),
+				f("required", boolean(), "Gives no token without it").must(),
+				f("required_for", oneOf("public_clients", "all_clients"), "Whom required holds for"),
+			).orNull(), "Access tokens bound to a key of the client"),
+			f("authorization_policy", free().orNull(), "A policy kept elsewhere"),
+			f("client_id", str(), "The client that is the API's other side").readOnly(),
 		},
 	}
 }
@@ -60,12 +60,12 @@ func resourceServerResource() *resource {
 // resourceServers are the operations on APIs (management-endpoints.md §2).
 func (a *API) resourceServers() group {
 	api := resourceServerResource()
-	id := f("id", str().chars(1, 1000), "ID or identifier (audience) of the resource server")
+	id := f("id", str().chars(1, 1000), "The API's id, or its audience")
 	return group{tag: "resource-servers", operations: []operation{
 		{
-			method: http.MethodGet, path: "/resource-servers", title: "Get resource servers",
+			method: http.MethodGet, path: "/resource-servers", title: "List resource servers",
 			scopes: []string{"read:resource_servers"},
-			query:  []field{f("identifiers", list(str().chars(1, 600)).atMost(10), "An optional filter on the resource server identifier. Can be repeated")},
+			query:  []field{f("identifiers", list(str().chars(1, 600)).atMost(10), "Only APIs with these audiences; may be repeated, ten at most")},
 			status: http.StatusOK, answer: paged(api, listForm{key: "resource_servers"}),
 			serve: (*call).listResourceServers,
 		},
@@ -75,7 +75,7 @@ func (a *API) resourceServers() group {
 			serve: (*call).createResourceServer,
 		},
 		{
-			method: http.MethodGet, path: "/resource-servers/{id}", title: "Get a resource server",
+			method: http.MethodGet, path: "/resource-servers/{id}", title: "Read a resource server",
 			scopes: []string{"read:resource_servers"}, params: []field{id}, status: http.StatusOK, answer: one(api),
 			serve: func(c *call) (any, error) {
 				found, err := c.findResourceServer(c.path["id"])
@@ -244,7 +244,7 @@ func (c *call) freeIdentifier(identifier string) error {
 	reserved := badRequest("invalid_body", "The selected identifier is reserved.")
 	if !formats["audience"](identifier) {
 		return (&fault{reason: "Object didn't pass validation for format audience: " + echo(identifier), path: "identifier",
-			doc: "Unique identifier for the API: printable ASCII without spaces"}).invalidBody()
+			doc: "The audience: printable ASCII without spaces"}).invalidBody()
 	}
 	folded := foldIdentifier(identifier)
 	for _, path := range []string{"", "userinfo", "api/v2", "mfa", "me", "oauth/token"} {

@@ -230,8 +230,8 @@ func (op *operation) parameters() []field {
 	}
 	if op.method == http.MethodGet && op.answer.resource != nil {
 		out = append(out,
-			f("fields", str().atMost(2000), "Names of the members to include or exclude, separated by commas"),
-			f("include_fields", boolean(), "Whether fields names members to include (default) or to exclude"))
+			f("fields", str().atMost(2000), "Members to keep, by name and separated by commas"),
+			f("include_fields", boolean(), "false drops what fields names instead of keeping it"))
 	}
 	return out
 }

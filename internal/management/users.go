@@ -23,33 +23,33 @@ func userResource() *resource {
 		advice:     " (consider storing them in app_metadata or user_metadata)",
 		updateWith: updates,
 		fields: []field{
-			f("created_at", str().as("date-time"), "When this user was created").readOnly(),
-			f("email", str().as("email"), "Email address of this user").clearable(),
-			f("email_verified", boolean(), "Whether this email address is verified (true) or unverified (false)"),
-			f("family_name", str().chars(1, 150), "Family name/last name/surname of this user").clearable(),
-			f("given_name", str().chars(1, 150), "Given name/first name/forename of this user").clearable(),
-			f("identities", list(free()), "Array of user identity objects").readOnly(),
-			f("name", str().chars(1, 300), "Name of this user").clearable(),
-			f("nickname", str().chars(1, 300), "Preferred nickname or alias of this user").clearable(),
-			f("picture", str().as("strict-uri").atMost(2048), "URL to picture, photo, or avatar of this user").clearable(),
-			f("updated_at", str().as("date-time"), "When this user was last changed").readOnly(),
-			f("user_id", str().chars(0, 255).match(`^\S*$`), "The external user's id provided by the identity provider").immutable(),
-			f("username", str().chars(1, 128).match(`^[^\s\x00-\x1f\x7f]+$`), "Username of this user").clearable(),
-			f("phone_number", str().match(`^\+[0-9]{1,15}$`), "Phone number of this user (following the E.164 recommendation)").clearable(),
-			f("phone_verified", boolean(), "Whether this phone number is verified"),
-			f("blocked", boolean(), "Whether this user was blocked by an administrator (true) or is not (false)"),
-			f("user_metadata", free(), "User metadata to which this user has read/write access").clearable().changedWith(metadata...),
-			f("app_metadata", free(), "User metadata to which this user has read-only access").clearable().changedWith("update:users", "update:users_app_metadata"),
-			f("last_ip", str(), "Last IP address from which this user logged in").readOnly(),
-			f("last_login", str().as("date-time"), "When this user last logged in").readOnly(),
-			f("last_password_reset", str().as("date-time"), "When this user's password was last changed").readOnly(),
-			f("logins_count", integer(), "Total number of logins this user has performed").readOnly(),
-			f("connection", str().atLeast(1), "Name of the connection this user belongs to").must().writeOnly().changedWith("update:users", "update:users_app_metadata", "update:current_user_metadata"),
-			f("password", str().chars(1, 1024), "Initial password for this user").writeOnly().concealed().clearable(),
-			f("verify_email", boolean(), "Whether the user will receive a verification email").writeOnly(),
-			f("verify_phone_number", boolean(), "Whether the user will receive a verification text").writeOnly().onlyUpdate(),
-			f("verify_password", boolean(), "Deprecated").writeOnly().onlyUpdate(),
-			f("client_id", str().atLeast(1), "ID of the client an e-mail is sent for").writeOnly().onlyUpdate(),
+			f("created_at", str().as("date-time"), "Instant of creation").readOnly(),
+			f("email", str().as("email"), "Address, kept in lower case").clearable(),
+			f("email_verified", boolean(), "The user has shown that the address is theirs; false unless set"),
+			f("family_name", str().chars(1, 150), "Surname").clearable(),
+			f("given_name", str().chars(1, 150), "First name").clearable(),
+			f("identities", list(free()), "Where the user signs in, the first being the main one").readOnly(),
+			f("name", str().chars(1, 300), "Full name; the address unless set").clearable(),
+			f("nickname", str().chars(1, 300), "Short name; the part of the address before @ unless set").clearable(),
+			f("picture", str().as("strict-uri").atMost(2048), "Address of a picture").clearable(),
+			f("updated_at", str().as("date-time"), "Instant of the last change").readOnly(),
+			f("user_id", str().chars(0, 255).match(`^\S*$`), "Your own id after the bar; made by the server when none is given").immutable(),
+			f("username", str().chars(1, 128).match(`^[^\s\x00-\x1f\x7f]+$`), "Name to sign in with, where the connection has such").clearable(),
+			f("phone_number", str().match(`^\+[0-9]{1,15}$`), "E.164: + and at most 15 digits").clearable(),
+			f("phone_verified", boolean(), "The user has shown that the number is theirs"),
+			f("blocked", boolean(), "Blocked users get no token, and those they have are refused"),
+			f("user_metadata", free(), "Notes the user may read and change").clearable().changedWith(metadata...),
+			f("app_metadata", free(), "Notes the user cannot change").clearable().changedWith("update:users", "update:users_app_metadata"),
+			f("last_ip", str(), "Address of the last login").readOnly(),
+			f("last_login", str().as("date-time"), "Instant of the last login").readOnly(),
+			f("last_password_reset", str().as("date-time"), "Instant of the last new password").readOnly(),
+			f("logins_count", integer(), "How often the user has logged in").readOnly(),
+			f("connection", str().atLeast(1), "The connection's name; on a change, which identity is meant").must().writeOnly().changedWith("update:users", "update:users_app_metadata", "update:current_user_metadata"),
+			f("password", str().chars(1, 1024), "Judged by the connection's policy; a new one ends sessions and refresh tokens").writeOnly().concealed().clearable(),
+			f("verify_email", boolean(), "Sends a message to prove the address").writeOnly(),
+			f("verify_phone_number", boolean(), "Sends a message to prove the number").writeOnly().onlyUpdate(),
+			f("verify_password", boolean(), "Taken and without effect").writeOnly().onlyUpdate(),
+			f("client_id", str().atLeast(1), "The client that a message is sent for").writeOnly().onlyUpdate(),
 		},
 	}
 }
@@ -57,27 +57,27 @@ func userResource() *resource {
 // users are the operations on users (management-endpoints.md §4).
 func (a *API) users() group {
 	user := userResource()
-	id := f("id", str().as("user-id"), "ID of the user")
+	id := f("id", str().as("user-id"), "The user's id")
 	return group{tag: "users", operations: []operation{
 		{
-			method: http.MethodGet, path: "/users", title: "List or Search Users",
+			method: http.MethodGet, path: "/users", title: "List users",
 			doc:    "The search is a subset of the Lucene syntax. At most 1000 users can be reached by page.",
 			scopes: []string{"read:users", "read:user_idp_tokens"},
 			query: []field{
-				f("q", str().atMost(2000), "Query in Lucene query string syntax"),
-				f("sort", str().atMost(100), "Field to sort by. Use field:order where order is 1 for ascending and -1 for descending"),
-				f("connection", str().atMost(128), "Connection filter"),
-				f("search_engine", oneOf("v1", "v2", "v3"), "The version of the search engine"),
-				f("primary_order", boolean(), "Whether the order is deterministic. It always is"),
+				f("q", str().atMost(2000), "A search: field:value, AND, OR, NOT, ranges, wildcards at the ends"),
+				f("sort", str().atMost(100), "field:1 for ascending, field:-1 for descending"),
+				f("connection", str().atMost(128), "Only users of this connection"),
+				f("search_engine", oneOf("v1", "v2", "v3"), "Taken and without effect: there is one search"),
+				f("primary_order", boolean(), "Taken and without effect: the order is always fixed"),
 			},
 			status: http.StatusOK,
 			answer: paged(user, listForm{key: "users", emptyPage: true, always: true, length: true, most: 1000}),
 			serve:  (*call).listUsers,
 		},
 		{
-			method: http.MethodGet, path: "/users-by-email", title: "Search Users by Email",
+			method: http.MethodGet, path: "/users-by-email", title: "Find users by address",
 			scopes: []string{"read:users"},
-			query:  []field{f("email", str().chars(1, 320), "Email address to search for, exactly as it is kept").must()},
+			query:  []field{f("email", str().chars(1, 320), "The address, exactly as it is kept").must()},
 			status: http.StatusOK, answer: every(user),
 			serve: func(c *call) (any, error) {
 				found, err := c.store.UsersByEmail(c.ctx, c.t.ID, c.query.text("email"))
@@ -93,7 +93,7 @@ func (a *API) users() group {
 			serve: (*call).createUser,
 		},
 		{
-			method: http.MethodGet, path: "/users/{id}", title: "Get a User",
+			method: http.MethodGet, path: "/users/{id}", title: "Read a user",
 			scopes: []string{"read:users", "read:current_user", "read:user_idp_tokens"}, params: []field{id},
 			status: http.StatusOK, answer: one(user),
 			serve: func(c *call) (any, error) {
@@ -207,7 +207,7 @@ func sorting(text string, known func(string) bool) (field string, descending boo
 	field, order, _ := strings.Cut(text, ":")
 	if !known(field) || order != "" && order != "1" && order != "-1" {
 		return "", false, (&fault{reason: "The list cannot be sorted by " + echo(text), path: "sort",
-			doc: "Field to sort by, as field:1 or field:-1"}).invalidQuery()
+			doc: "field:1 for ascending, field:-1 for descending"}).invalidQuery()
 	}
 	return field, order == "-1", nil
 }
