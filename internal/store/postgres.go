@@ -99,6 +99,9 @@ func (e *postgresEngine) prepare(ctx context.Context) error {
 	return migrate(ctx, goose.DialectPostgres, e.db, e.opts.Logger)
 }
 
+// generation is not exclusive: other nodes write to the same database.
+func (e *postgresEngine) generation() (int64, bool) { return 0, false }
+
 func (e *postgresEngine) reader() runner { return postgresRunner{e.db} }
 
 func (e *postgresEngine) close() error { return e.db.Close() }

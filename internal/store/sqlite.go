@@ -48,6 +48,8 @@ type sqliteEngine struct {
 	// fault is set when a flush failed: what the disk holds is then unknown, and
 	// nothing is accepted until the process has opened the file anew (REL-3).
 	fault error
+	// configured counts the commits that changed configuration.
+	configured atomic.Int64
 }
 
 // job is one write on its way through the writer.
@@ -56,7 +58,9 @@ type job struct {
 	state  atomic.Int32
 	err    error
 	events []tenant.Event
-	done   chan struct{}
+	// configured: the write changed configuration.
+	configured bool
+	done       chan struct{}
 }
 
 // A job that has begun can no longer be called back.
@@ -165,6 +169,9 @@ func sqliteVersion(s string) int {
 
 func (e *sqliteEngine) reader() runner { return e.read }
 
+// generation is exclusive: the lock of the file keeps other processes away.
+func (e *sqliteEngine) generation() (int64, bool) { return e.configured.Load(), true }
+
 // write hands fn to the writer and waits for the common commit. A caller whose
 // context ends before fn has begun is sure that nothing happens; after that, it
 // stops waiting and does not know.
@@ -257,6 +264,12 @@ func (e *sqliteEngine) loop() {
 		group, events := e.commit(first)
 		ended(len(group))
 		for _, j := range group {
+			if j.configured { // before anybody hears of it; a failed commit may have happened, too
+				e.configured.Add(1)
+				break
+			}
+		}
+		for _, j := range group {
 			close(j.done)
 		}
 		e.wrote(len(group), events)
@@ -334,7 +347,7 @@ func (e *sqliteEngine) run(ctx context.Context, j *job) error {
 			return errors.Join(j.err, err)
 		}
 	} else {
-		j.events = tx.events
+		j.events, j.configured = tx.events, tx.reconfigured
 	}
 	_, err := e.conn.exec(ctx, `RELEASE one`)
 	return err

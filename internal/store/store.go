@@ -132,6 +132,9 @@ type engine interface {
 	reader() runner
 	// flush writes the events that wait, if any.
 	flush(ctx context.Context) error
+	// generation counts the commits that changed configuration, when every one of
+	// them goes through this process; exclusive is false where other nodes write too.
+	generation() (n int64, exclusive bool)
 	// close ends the writer, after what has been accepted, and all connections.
 	close() error
 }

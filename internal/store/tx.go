@@ -33,6 +33,9 @@ type Tx struct {
 	now time.Time
 	// events are written with the commit, together.
 	events []tenant.Event
+	// reconfigured: the write changed configuration, or took a tenant away; what is
+	// cached by generation is read again.
+	reconfigured bool
 }
 
 func (tx *Tx) exec(statement string, args ...any) (int64, error) {

@@ -3,6 +3,8 @@ package storetest
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -38,6 +40,39 @@ var nounTests = map[string]func(*testing.T, *world){
 		if got.ConfigVersion <= w.a.ConfigVersion {
 			t.Errorf("configuration version %d, was %d", got.ConfigVersion, w.a.ConfigVersion)
 		}
+	},
+	"a change is seen by every request that begins after it was acknowledged (SEC-129)": func(t *testing.T, w *world) {
+		stop := make(chan struct{})
+		var readers sync.WaitGroup
+		for range 4 { // they keep what is cached warm, and race with the commits
+			readers.Go(func() {
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+						if _, err := w.TenantByHost(w.ctx, "a.test"); err != nil {
+							t.Error(err)
+							return
+						}
+					}
+				}
+			})
+		}
+		last := w.a.ConfigVersion
+		for i := range 50 {
+			name := fmt.Sprintf(`{"friendly_name":"n%d"}`, i)
+			_, err := w.UpdateSettings(w.ctx, w.a.ID, func(tenant.Settings) (tenant.Settings, error) { return settings(name), nil }, event("sapi"))
+			must(t, err)
+			got, err := w.TenantByHost(w.ctx, "a.test")
+			must(t, err)
+			if got.ConfigVersion <= last || string(got.Settings.Document) != name {
+				t.Errorf("after change %d: version %d (was %d), settings %s", i, got.ConfigVersion, last, got.Settings.Document)
+			}
+			last = got.ConfigVersion
+		}
+		close(stop)
+		readers.Wait()
 	},
 	"an error of change is passed through and nothing is written": func(t *testing.T, w *world) {
 		boom := errors.New("boom")
