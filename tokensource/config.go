@@ -41,6 +41,10 @@ type Config struct {
 	// Extra are further parameters of the token request, such as organization.
 	Extra url.Values
 
+	// Attempts says that the token endpoint understands AttemptHeader. With an
+	// Issuer discovery says so itself.
+	Attempts bool
+
 	// Store keeps the tokens. Default a MemoryStore of its own; sources of
 	// several users in one process share one.
 	Store Store

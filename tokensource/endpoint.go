@@ -11,52 +11,120 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
-// endpoint talks to one token endpoint as one client. Its requests may overlap
-// only in exchange, not in discovery: a Stored makes one at a time.
+// endpoint talks to one token endpoint as one client. It is shared by all
+// sources of a Users.
 type endpoint struct {
-	config   Config
-	client   *http.Client
-	tokenURL string    // learnt by discovery
+	config Config
+	client *http.Client
+	turn   Locks // one discovery at a time
+
+	mu       sync.Mutex
+	found    *metadata // nil: not discovered yet
 	notUntil time.Time // the issuer's Retry-After (SEC-245)
 	refusal  error     // what came with it
+}
+
+// metadata is what discovery says, or Config in its place.
+type metadata struct {
+	tokenURL string
+	attempts bool // the endpoint understands AttemptHeader
 }
 
 const maxAnswer = 256 << 10 // bytes
 
 // grant makes a token request (RFC 6749 §3.2), and repeats it, the same one,
 // while it is not known whether it was heard: the issuer answers a repeated
-// refresh token within its leeway with what it answered first (SEC-245).
-func (e *endpoint) grant(ctx context.Context, form url.Values) (Entry, error) {
-	if now := e.config.Now(); now.Before(e.notUntil) {
-		return Entry{}, e.refusal
+// refresh token within its leeway with what it answered first, and one with
+// the same attempt nonce, unless that is empty, at any time (SEC-245).
+func (e *endpoint) grant(ctx context.Context, form url.Values, attempt Secret) (Entry, error) {
+	m, err := e.metadata(ctx)
+	if err != nil {
+		return Entry{}, err
+	}
+	return repeat(ctx, e, func(ctx context.Context) (Entry, error) {
+		return e.exchange(ctx, m.tokenURL, form, attempt)
+	})
+}
+
+// metadata returns what discovery said, after asking once.
+func (e *endpoint) metadata(ctx context.Context) (metadata, error) {
+	unlock, err := e.turn.Lock(ctx, Key{})
+	if err != nil {
+		return metadata{}, fmt.Errorf("tokensource: discovery: %w", err)
+	}
+	defer unlock()
+	e.mu.Lock()
+	found := e.found
+	e.mu.Unlock()
+	if found != nil {
+		return *found, nil
+	}
+	m, err := repeat(ctx, e, e.discover)
+	if err != nil {
+		return metadata{}, err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.found = &m
+	return m, nil
+}
+
+// repeat makes a request until it is answered, or the patience ends.
+func repeat[T any](ctx context.Context, e *endpoint, request func(context.Context) (T, error)) (T, error) {
+	var none T
+	if err := e.refused(); err != nil {
+		return none, err
 	}
 	deadline := e.config.Now().Add(e.config.Patience)
-	for attempt := 0; ; attempt++ {
-		entry, err := e.attempt(ctx, form)
+	for tries := 0; ; tries++ {
+		answer, err := once(ctx, request)
 		if err == nil {
-			return entry, nil
+			return answer, nil
 		}
-		answer, answered := errors.AsType[*Error](err)
-		if answered && !answer.retryable() {
-			return Entry{}, err
+		refusal, answered := errors.AsType[*Error](err)
+		if answered && !refusal.retryable() {
+			return none, err
 		}
-		wait := backoff(attempt)
-		if answered && answer.RetryAfter > 0 {
-			wait = answer.RetryAfter
-			e.notUntil, e.refusal = e.config.Now().Add(wait), err
+		wait := backoff(tries)
+		if answered && refusal.RetryAfter > 0 {
+			wait = refusal.RetryAfter
+			e.refuse(e.config.Now().Add(wait), err)
 		}
 		if e.config.Now().Add(wait).After(deadline) || ctx.Err() != nil {
-			return Entry{}, err
+			return none, err
 		}
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
-			return Entry{}, err
+			return none, err
 		}
 	}
+}
+
+func once[T any](ctx context.Context, request func(context.Context) (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	return request(ctx)
+}
+
+// refused is the issuer's last word while it asked not to be asked.
+func (e *endpoint) refused() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.config.Now().Before(e.notUntil) {
+		return e.refusal
+	}
+	return nil
+}
+
+func (e *endpoint) refuse(until time.Time, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.notUntil, e.refusal = until, err
 }
 
 // backoff is 100 ms, doubled each time, and up to half of that more.
@@ -65,17 +133,13 @@ func backoff(attempt int) time.Duration {
 	return d + rand.N(d/2)
 }
 
-func (e *endpoint) attempt(ctx context.Context, form url.Values) (Entry, error) {
-	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
-	defer cancel()
-	if e.tokenURL == "" {
-		if err := e.discover(ctx); err != nil {
-			return Entry{}, fmt.Errorf("tokensource: discovery: %w", err)
-		}
-	}
-	req, err := e.request(ctx, form)
+func (e *endpoint) exchange(ctx context.Context, tokenURL string, form url.Values, attempt Secret) (Entry, error) {
+	req, err := e.request(ctx, tokenURL, form)
 	if err != nil {
 		return Entry{}, err
+	}
+	if !attempt.IsZero() {
+		req.Header.Set(AttemptHeader, attempt.Reveal())
 	}
 	asked := e.config.Now()
 	status, header, body, err := e.do(req)
@@ -119,7 +183,7 @@ func (e *endpoint) attempt(ctx context.Context, form url.Values) (Entry, error) 
 	return Entry{Token: t, RefreshToken: NewSecret(answer.RefreshToken)}, nil
 }
 
-func (e *endpoint) request(ctx context.Context, form url.Values) (*http.Request, error) {
+func (e *endpoint) request(ctx context.Context, tokenURL string, form url.Values) (*http.Request, error) {
 	body := url.Values{}
 	for name, values := range form {
 		body[name] = values
@@ -131,7 +195,7 @@ func (e *endpoint) request(ctx context.Context, form url.Values) (*http.Request,
 	if c.AuthMethod == ClientSecretPost {
 		body.Set("client_secret", c.ClientSecret.Reveal())
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, e.tokenURL, strings.NewReader(body.Encode()))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, tokenURL, strings.NewReader(body.Encode()))
 	if err != nil {
 		return nil, err
 	}
@@ -145,40 +209,49 @@ func (e *endpoint) request(ctx context.Context, form url.Values) (*http.Request,
 
 // discover learns the token endpoint (OpenID Connect Discovery §4), from
 // metadata that is exactly that of the configured issuer (§4.3, SEC-102).
-func (e *endpoint) discover(ctx context.Context) error {
+func (e *endpoint) discover(ctx context.Context) (metadata, error) {
 	c := &e.config
 	if c.TokenURL != "" {
-		e.tokenURL = c.TokenURL
-		return nil
+		return metadata{tokenURL: c.TokenURL, attempts: c.Attempts}, nil
 	}
+	m, err := e.fetchMetadata(ctx)
+	if err != nil {
+		return metadata{}, fmt.Errorf("tokensource: discovery: %w", err)
+	}
+	m.attempts = m.attempts || c.Attempts
+	return m, nil
+}
+
+func (e *endpoint) fetchMetadata(ctx context.Context) (metadata, error) {
+	c := &e.config
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet,
 		strings.TrimSuffix(c.Issuer, "/")+"/.well-known/openid-configuration", nil)
 	if err != nil {
-		return err
+		return metadata{}, err
 	}
 	req.Header.Set("Accept", "application/json")
 	status, header, body, err := e.do(req)
 	if err != nil {
-		return err
+		return metadata{}, err
 	}
 	if status != http.StatusOK {
-		return &Error{Status: status, RetryAfter: retryAfter(header, c.Now())}
+		return metadata{}, &Error{Status: status, RetryAfter: retryAfter(header, c.Now())}
 	}
-	var metadata struct {
-		Issuer        string `json:"issuer"`
-		TokenEndpoint string `json:"token_endpoint"`
+	var said struct {
+		Issuer         string          `json:"issuer"`
+		TokenEndpoint  string          `json:"token_endpoint"`
+		RetrySupported json.RawMessage `json:"refresh_token_retry_supported"` // whatever others may call so
 	}
-	if err := json.Unmarshal(body, &metadata); err != nil {
-		return errors.New("metadata is not a JSON object")
+	if err := json.Unmarshal(body, &said); err != nil {
+		return metadata{}, errors.New("metadata is not a JSON object")
 	}
-	if metadata.Issuer != c.Issuer {
-		return errors.New("metadata is of another issuer")
+	if said.Issuer != c.Issuer {
+		return metadata{}, errors.New("metadata is of another issuer")
 	}
-	if err := checkURL(metadata.TokenEndpoint); err != nil {
-		return fmt.Errorf("token_endpoint: %w", err)
+	if err := checkURL(said.TokenEndpoint); err != nil {
+		return metadata{}, fmt.Errorf("token_endpoint: %w", err)
 	}
-	e.tokenURL = metadata.TokenEndpoint
-	return nil
+	return metadata{tokenURL: said.TokenEndpoint, attempts: string(said.RetrySupported) == "true"}, nil
 }
 
 // do sends a request and reads its answer. An error never holds the request's

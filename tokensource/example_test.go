@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 
 	"github.com/bulla-auth/bulla/tokensource"
 )
@@ -65,4 +66,36 @@ func ExampleRefreshToken() {
 		fmt.Println("send the user to sign in")
 	}
 	// Output: send the user to sign in
+}
+
+// A program of the command line: its tokens outlive it, and two of it that run
+// at once share them.
+func ExampleFileStore() {
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	secret := make([]byte, 32) // of the system's key ring; never beside the files
+	sealer, err := tokensource.NewSealer(secret)
+	if err != nil {
+		log.Fatal(err)
+	}
+	store, err := tokensource.OpenFileStore(filepath.Join(dir, "tokens"), sealer)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer store.Close()
+	src, err := tokensource.RefreshToken(tokensource.Config{
+		Issuer:   "https://tenant.example.com/",
+		ClientID: "my-command",
+		Store:    store,
+	}, "auth0|7", tokensource.Secret{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := src.Token(context.Background()); errors.Is(err, tokensource.ErrLoginRequired) {
+		fmt.Println("sign in, then call src.Replace")
+	}
+	// Output: sign in, then call src.Replace
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -177,3 +178,10 @@ func wantRequests(t *testing.T, f *fakeIssuer, n int) {
 		t.Errorf("%d token requests, want %d", got, n)
 	}
 }
+
+// roundTrip is an http.RoundTripper made of a function.
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func itoa(n int) string { return strconv.Itoa(n) }

@@ -1,6 +1,7 @@
 package tokensource
 
 import (
+	"crypto/subtle"
 	"fmt"
 	"io"
 	"log/slog"
@@ -27,6 +28,10 @@ func (s Secret) Reveal() string {
 		return ""
 	}
 	return *s.text
+}
+
+func (s Secret) equal(other Secret) bool {
+	return subtle.ConstantTimeCompare([]byte(s.Reveal()), []byte(other.Reveal())) == 1
 }
 
 // IsZero reports whether the secret is empty.

@@ -43,6 +43,10 @@ func sortedScopes(scopes []string) string {
 type Entry struct {
 	Token        Token
 	RefreshToken Secret // empty for a client's own tokens
+	// Attempt is the nonce of a rotation of RefreshToken that was begun and
+	// whose answer is not stored yet (AttemptHeader). A store that loses it
+	// loses a safety, no token.
+	Attempt Secret
 }
 
 // ErrNotFound is what Store.Load returns for a key that it does not hold.

@@ -30,7 +30,13 @@ type Stored struct {
 	flight *flight
 	// unsaved is an answer whose refresh token the store has not taken yet.
 	// Like initial it is only touched under the store's lock of the key.
-	unsaved *Entry
+	unsaved *answer
+}
+
+// answer is what the issuer answered to the refresh token of before.
+type answer struct {
+	entry  Entry
+	before Secret
 }
 
 // held is a token at hand, and when to replace it.
@@ -72,6 +78,29 @@ func newStored(c Config, user string, initial Secret, refresh bool) (*Stored, er
 		return nil, err
 	}
 	return &Stored{endpoint: e, key: c.key(user), refresh: refresh, initial: initial}, nil
+}
+
+// Users makes the sources of many users under one Config, which share its
+// store, what discovery said, and the issuer's wish to be left alone for a
+// while. A server keeps one and asks it in each request.
+type Users struct{ endpoint *endpoint }
+
+// NewUsers returns the sources of all users under c.
+func NewUsers(c Config) (*Users, error) {
+	e, err := c.endpoint()
+	if err != nil {
+		return nil, err
+	}
+	return &Users{endpoint: e}, nil
+}
+
+// Source returns the source of one user's tokens, as RefreshToken does. It makes
+// no request and costs little.
+func (u *Users) Source(user string, initial Secret) (*Stored, error) {
+	if user == "" {
+		return nil, errors.New("tokensource: Source needs the user's name")
+	}
+	return &Stored{endpoint: u.endpoint, key: u.endpoint.config.key(user), refresh: true, initial: initial}, nil
 }
 
 // Token returns the stored token, or a new one if that is about to expire.
@@ -133,6 +162,24 @@ func (s *Stored) Replace(ctx context.Context, refreshToken Secret) error {
 	s.unsaved = nil
 	s.initial = Secret{}
 	s.current.Store(nil)
+	return nil
+}
+
+// Forget removes the tokens from the store and from memory, as when the user
+// signs out. It does not tell the issuer.
+func (s *Stored) Forget(ctx context.Context) error {
+	store := s.endpoint.config.Store
+	unlock, err := store.Lock(ctx, s.key)
+	if err != nil {
+		return fmt.Errorf("tokensource: lock: %w", err)
+	}
+	defer unlock()
+	s.unsaved = nil
+	s.initial = Secret{}
+	s.current.Store(nil)
+	if err := store.Delete(ctx, s.key); err != nil {
+		return fmt.Errorf("tokensource: delete: %w", err)
+	}
 	return nil
 }
 
@@ -198,20 +245,24 @@ func (s *Stored) locked(ctx context.Context) (Token, error) {
 // obtain finds a token in the store, or makes one and puts it there.
 func (s *Stored) obtain(ctx context.Context) (Token, error) {
 	c := &s.endpoint.config
-	if s.unsaved != nil {
-		if err := s.save(ctx, *s.unsaved); err != nil {
-			return Token{}, err
-		}
-	}
 	stored, err := c.Store.Load(ctx, s.key)
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return Token{}, fmt.Errorf("tokensource: load: %w", err)
+	}
+	if u := s.unsaved; u != nil {
+		if s.follows(u, stored, err) {
+			if err := s.save(ctx, *u); err != nil {
+				return Token{}, err
+			}
+			stored = u.entry
+		}
+		s.unsaved = nil
 	}
 	if s.good(stored.Token) {
 		return stored.Token, nil
 	}
 	if !s.refresh {
-		entry, err := s.endpoint.grant(ctx, s.form("client_credentials"))
+		entry, err := s.endpoint.grant(ctx, s.form("client_credentials"), Secret{})
 		if err != nil {
 			return Token{}, err
 		}
@@ -222,8 +273,21 @@ func (s *Stored) obtain(ctx context.Context) (Token, error) {
 	return s.renew(ctx, stored)
 }
 
-// renew presents the refresh token. The order is all: the new one is safely
-// stored before anybody sees the access token (SEC-245).
+// follows reports whether an answer still belongs into the store. Another
+// process may have got the same answer, by the nonce that the store kept, and
+// gone on from it; or the user signed out. An old refresh token put over a newer
+// one would be presented again, and end the family.
+func (s *Stored) follows(u *answer, stored Entry, loaded error) bool {
+	if errors.Is(loaded, ErrNotFound) {
+		return u.before.equal(s.initial) // it never was in the store
+	}
+	return stored.RefreshToken.equal(u.before)
+}
+
+// renew presents the refresh token. The order is all: the nonce of the attempt
+// is stored before the first try, so that whoever comes after a crash repeats
+// this rotation instead of beginning another; and the new refresh token is
+// safely stored before anybody sees the access token (SEC-245).
 func (s *Stored) renew(ctx context.Context, stored Entry) (Token, error) {
 	c := &s.endpoint.config
 	if stored.RefreshToken.IsZero() {
@@ -232,9 +296,22 @@ func (s *Stored) renew(ctx context.Context, stored Entry) (Token, error) {
 	if stored.RefreshToken.IsZero() {
 		return Token{}, ErrLoginRequired
 	}
+	m, err := s.endpoint.metadata(ctx)
+	if err != nil {
+		return Token{}, err
+	}
+	switch {
+	case !m.attempts:
+		stored.Attempt = Secret{} // it would be a header that nobody knows
+	case stored.Attempt.IsZero():
+		stored.Attempt = newAttempt()
+		if err := c.Store.Save(ctx, s.key, stored); err != nil {
+			return Token{}, fmt.Errorf("tokensource: save: %w", err)
+		}
+	}
 	form := s.form("refresh_token")
 	form.Set("refresh_token", stored.RefreshToken.Reveal())
-	entry, err := s.endpoint.grant(ctx, form)
+	entry, err := s.endpoint.grant(ctx, form, stored.Attempt)
 	if errors.Is(err, ErrLoginRequired) {
 		s.initial = Secret{}
 		if gone := c.Store.Delete(ctx, s.key); gone != nil {
@@ -248,17 +325,17 @@ func (s *Stored) renew(ctx context.Context, stored Entry) (Token, error) {
 	if entry.RefreshToken.IsZero() { // RFC 6749 §6: then the old one stays
 		entry.RefreshToken = stored.RefreshToken
 	}
-	if err := s.save(ctx, entry); err != nil {
+	if err := s.save(ctx, answer{entry: entry, before: stored.RefreshToken}); err != nil {
 		return Token{}, err
 	}
 	return entry.Token, nil
 }
 
-// save stores an entry with a refresh token. If it cannot, the entry is kept
+// save stores an answer with a refresh token. If it cannot, the answer is kept
 // for the next try: the token before it is spent.
-func (s *Stored) save(ctx context.Context, entry Entry) error {
-	s.unsaved = &entry
-	if err := s.endpoint.config.Store.Save(ctx, s.key, entry); err != nil {
+func (s *Stored) save(ctx context.Context, a answer) error {
+	s.unsaved = &a
+	if err := s.endpoint.config.Store.Save(ctx, s.key, a.entry); err != nil {
 		return fmt.Errorf("tokensource: save: %w", err)
 	}
 	s.unsaved = nil

@@ -5,7 +5,13 @@
 // It promises one request at a time for a token however many ask for it, that
 // a new refresh token is stored before the access token that came with it is
 // handed out, and that no failure but the issuer's invalid_grant makes it
-// forget a refresh token.
+// forget a refresh token. Where the issuer understands AttemptHeader, a rotation
+// whose answer was lost is repeated under the nonce that was stored before, so
+// that neither a crash nor a week in a drawer signs the user out.
+//
+// Tokens are kept in memory, in encrypted files (FileStore), or in what the
+// sub-packages are named for: sqlstore for a database, scsstore for HTTP
+// sessions. Sub-package oauth2source goes from and to golang.org/x/oauth2.
 //
 // It refuses plain HTTP, redirects of the token endpoint, and to show a token
 // or secret in any printed form; Secret.Reveal is the only way to read one. It
