@@ -63,13 +63,16 @@ func defaultGrants(doc *object) []any {
 
 // completeRefresh fills refresh_token up (refresh-tokens.md §4) and tells
 // whether it rotates. Public clients of any type rotate and expire unless told
-// otherwise (security.md §30).
+// otherwise (security.md §30); without the grant there is nothing to rotate.
 func completeRefresh(doc *object) (rotating bool) {
 	given := doc.child("refresh_token")
 	if given == nil {
 		given = obj("rotation_type", "non-rotating", "expiration_type", "non-expiring")
 		if doc.text("token_endpoint_auth_method") == oauth.AuthNone {
 			given = obj("rotation_type", "rotating", "expiration_type", "expiring")
+			if !slices.Contains(doc.strings("grant_types"), oauth.GrantRefreshToken) {
+				given = obj("rotation_type", "non-rotating", "expiration_type", "expiring", "infinite_token_lifetime", false)
+			}
 		}
 	}
 	rotating = given.text("rotation_type") == "rotating"
@@ -164,6 +167,8 @@ func checkRefresh(t tenant.Tenant, doc *object) error {
 		return invalid("The refresh token idle_token_lifetime must be less than or equal to token_lifetime.")
 	case rotating && !conformant:
 		return invalid("Refresh token rotation is available only to OIDC conformant clients.")
+	case rotating && !slices.Contains(doc.strings("grant_types"), oauth.GrantRefreshToken):
+		return invalid("Refresh token rotation needs the grant type refresh_token.")
 	case doc.text("app_type") == "spa" && !expiring:
 		return invalid("Refresh tokens of single-page applications must be expiring.")
 	}

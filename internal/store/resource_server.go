@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/bulla-auth/bulla/internal/tenant"
@@ -77,6 +78,8 @@ func (tx *Tx) insertResourceServer(r tenant.ResourceServer) error {
 }
 
 // UpdateResourceServer writes what change returns. An identifier never changes.
+// A scope that leaves the API leaves its client grants and consents with it, and
+// the machine tokens of those grants are refused (management-endpoints.md §2).
 func (s *Store) UpdateResourceServer(ctx context.Context, tenantID, id string, change func(tenant.ResourceServer) (tenant.ResourceServer, error), e tenant.Event) (tenant.ResourceServer, error) {
 	return written(ctx, s, tenantID, "config", func(tx *Tx, out *tenant.ResourceServer) error {
 		old, err := resourceServerByID(tx.ctx, tx.run, tenantID, id)
@@ -100,8 +103,62 @@ func (s *Store) UpdateResourceServer(ctx context.Context, tenantID, id string, c
 			tenantID, id, doc, r.SigningSecret); err != nil {
 			return err
 		}
+		if gone := missing(old.ScopeValues(), out.ScopeValues()); len(gone) > 0 {
+			if err := tx.withdrawScopes(tenantID, old.Identifier, gone); err != nil {
+				return err
+			}
+		}
 		return tx.configured(tenantID, e)
 	})
+}
+
+// missing are the values of from that to lacks.
+func missing(from, to []string) []string {
+	return slices.DeleteFunc(slices.Clone(from), func(v string) bool { return slices.Contains(to, v) })
+}
+
+// withdrawScopes takes scopes that an API no longer defines out of what clients
+// and users were allowed: should one come back with another meaning, nobody has
+// it who was not given it anew.
+func (tx *Tx) withdrawScopes(tenantID, audience string, gone []string) error {
+	rows, err := tx.query(`SELECT `+clientGrantColumns+` FROM client_grants WHERE tenant_id = $1 AND audience = $2`, tenantID, audience)
+	grants, err := all(rows, err, scanClientGrant)
+	if err != nil {
+		return err
+	}
+	for _, g := range grants {
+		rest := missing(g.Scope, gone)
+		if len(rest) == len(g.Scope) && !g.AllowAllScopes {
+			continue
+		}
+		doc, err := withMember(g.Document, "scope", rest)
+		if err != nil {
+			return err
+		}
+		if err := tx.must(`UPDATE client_grants SET document = $3, epoch = epoch + 1 WHERE tenant_id = $1 AND id = $2`,
+			tenantID, g.ID, doc); err != nil {
+			return err
+		}
+		if err := tx.mark(tenantID, grantSubject(g), tx.now, time.Time{}); err != nil {
+			return err
+		}
+	}
+	rows, err = tx.query(`SELECT `+consentColumns+` FROM consents WHERE tenant_id = $1 AND audience = $2`, tenantID, audience)
+	consents, err := all(rows, err, scanConsent)
+	if err != nil {
+		return err
+	}
+	for _, c := range consents {
+		rest := missing(c.Scopes, gone)
+		if len(rest) == len(c.Scopes) {
+			continue
+		}
+		if err := tx.must(`UPDATE consents SET scopes = $3, updated_at = $4 WHERE tenant_id = $1 AND id = $2`,
+			tenantID, c.ID, jsonText(rest), millis(latest(c.UpdatedAt, tx.now))); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // DeleteResourceServer deletes an API with its client grants, consents and

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -216,4 +217,39 @@ func document(noun any, doc json.RawMessage) (string, error) {
 	}
 	b, err := json.Marshal(noun)
 	return string(b), err
+}
+
+// withMember is a document with one member replaced in its place, or appended:
+// what only the document knows, and its order, stay.
+func withMember(doc json.RawMessage, name string, value any) (string, error) {
+	dec := json.NewDecoder(bytes.NewReader(doc))
+	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
+		return "", errors.New("document is not a JSON object")
+	}
+	var out bytes.Buffer
+	write := func(name, value string) {
+		if out.Len() > 0 {
+			out.WriteByte(',')
+		}
+		out.WriteString(jsonText(name) + ":" + value)
+	}
+	found := false
+	for dec.More() {
+		t, err := dec.Token()
+		if err != nil {
+			return "", err
+		}
+		var v json.RawMessage
+		if err := dec.Decode(&v); err != nil {
+			return "", err
+		}
+		if t == name {
+			found, v = true, json.RawMessage(jsonText(value))
+		}
+		write(t.(string), string(v))
+	}
+	if !found {
+		write(name, jsonText(value))
+	}
+	return "{" + out.String() + "}", nil
 }

@@ -1,6 +1,8 @@
 package storetest
 
 import (
+	"encoding/json"
+	"fmt"
 	"testing"
 	"time"
 
@@ -75,6 +77,47 @@ var cascadeTests = map[string]func(*testing.T, *world){
 		w.gone(t, "consent", errOf(w.Consent(w.ctx, w.a.ID, "auth0|u1", "client", "https://api.test/")))
 		equal(t, "live families", w.ids(t, tenant.RefreshTokenFilter{}), []tenant.FamilyID{"rt_elsewhere"})
 		w.marked(t, "audience", "https://api.test/")
+	},
+	"scope of an API": func(t *testing.T, w *world) {
+		api := "https://api.test/"
+		must(t, w.CreateClientGrant(w.ctx, clientGrant(w.a.ID, "cgr_1", "client", api, "keep:x", "read:x"), event("sapi")))
+		must(t, w.CreateClientGrant(w.ctx, clientGrant(w.a.ID, "cgr_2", "other", api, "keep:x"), event("sapi")))
+		everything := clientGrant(w.a.ID, "cgr_3", "third", api)
+		everything.Document = json.RawMessage(`{"id":"cgr_3","client_id":"third","audience":"https://api.test/","scope":[],"allow_all_scopes":true}`)
+		must(t, w.CreateClientGrant(w.ctx, everything, event("sapi")))
+		setScopes := func(scopes string) {
+			t.Helper()
+			must(t, errOf(w.UpdateResourceServer(w.ctx, w.a.ID, "aaaaaaaaaaaaaaaaaaaaaaa1", func(r tenant.ResourceServer) (tenant.ResourceServer, error) {
+				doc := fmt.Sprintf(`{"id":%q,"identifier":%q,"scopes":%s}`, r.ID, r.Identifier, scopes)
+				return tenant.ParseResourceServer(w.a.ID, json.RawMessage(doc))
+			}, event("sapi"))))
+		}
+		setScopes(`[{"value":"read:x"},{"value":"keep:x"}]`)
+		for _, id := range []string{"cgr_1", "cgr_2", "cgr_3"} {
+			g, err := w.ClientGrantByID(w.ctx, w.a.ID, id)
+			must(t, err)
+			equal(t, id+" after a wider list", g.Epoch, int64(0))
+		}
+		setScopes(`[{"value":"keep:x"}]`)
+		for id, want := range map[string][]any{
+			"cgr_1": {int64(1), []string{"keep:x"}}, // lost one
+			"cgr_2": {int64(0), []string{"keep:x"}}, // had nothing to lose
+			"cgr_3": {int64(1), []string{}},         // had every one
+		} {
+			g, err := w.ClientGrantByID(w.ctx, w.a.ID, id)
+			must(t, err)
+			equal(t, id, []any{g.Epoch, g.Scope}, want)
+		}
+		g, err := w.ClientGrantByID(w.ctx, w.a.ID, "cgr_1")
+		must(t, err)
+		equal(t, "document", string(g.Document),
+			`{"audience":"https://api.test/","client_id":"client","id":"cgr_1","organization_usage":"deny","scope":["keep:x"],"subject_type":"client"}`)
+		c, err := w.Consent(w.ctx, w.a.ID, "auth0|u1", "client", api)
+		must(t, err)
+		equal(t, "consent", c.Scopes, []string{})
+		w.marked(t, "client_grant", "client "+api)
+		w.marked(t, "client_grant", "third "+api)
+		equal(t, "live families", w.ids(t, tenant.RefreshTokenFilter{}), []tenant.FamilyID{seed})
 	},
 	"client grant": func(t *testing.T, w *world) {
 		must(t, w.CreateClientGrant(w.ctx, clientGrant(w.a.ID, "cgr_1", "client", "https://api.test/", "x"), event("sapi")))
