@@ -10,14 +10,14 @@
 import { spawn } from 'node:child_process';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { startBulla } from './lib/bulla.mjs';
-import { buildApi, need, run } from './lib/process.mjs';
+import { buildExample, need, run } from './lib/process.mjs';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 const binary = process.env.BULLA || join(here, '../bulla');
-const tests = process.argv.slice(2);
+const tests = process.argv.slice(2).map((name) => resolve(name));
 if (tests.length === 0) {
   for (const name of await readdir(join(here, 'tests'))) {
     if (name.endsWith('.test.mjs')) tests.push(join(here, 'tests', name));
@@ -30,7 +30,8 @@ const screenshots = process.env.SCREENSHOTS || (await mkdtemp(join(tmpdir(), 'bu
 let failed = false;
 let bulla;
 try {
-  const api = await buildApi(join(here, '..'), work);
+  const api = await buildExample(join(here, '..'), 'api', work);
+  const machine = await buildExample(join(here, '..'), 'machine', work);
   bulla = await startBulla(binary, join(work, 'data'));
   console.log(`journeys: ${bulla.issuer} is ready, ${bulla.startMillis} ms after it was started on an empty directory`);
   const { ISSUER, CA_FILE, MGMT_CLIENT_ID, MGMT_CLIENT_SECRET } = await bulla.managementClient();
@@ -42,6 +43,7 @@ try {
       BULLA: binary,
       BULLA_DATA: bulla.data,
       API: api,
+      MACHINE: machine,
       WORK: work,
       SCREENSHOTS: screenshots,
       ISSUER, CA_FILE, MGMT_CLIENT_ID, MGMT_CLIENT_SECRET,

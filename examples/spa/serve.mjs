@@ -2,7 +2,7 @@
 // /config.json. No dependency beyond the SDK.
 //
 //   node serve.mjs --client-id ID --audience https://api.example [--domain localhost:8443]
-//                  [--api http://localhost:3001/me] [--port 3000] [--no-refresh-tokens]
+//                  [--api http://localhost:3001/private] [--port 3000] [--no-refresh-tokens]
 //                  [--cert FILE --key FILE]
 
 import { readFile } from 'node:fs/promises';
@@ -77,7 +77,7 @@ if (process.argv[1] && realpathSync(process.argv[1]) === fileURLToPath(import.me
       'client-id': { type: 'string' },
       audience: { type: 'string' },
       scope: { type: 'string', default: 'openid profile email' },
-      api: { type: 'string', default: 'http://localhost:3001/me' },
+      api: { type: 'string', default: 'http://localhost:3001/private' },
       port: { type: 'string', default: '3000' },
       'no-refresh-tokens': { type: 'boolean', default: false },
       cert: { type: 'string' },

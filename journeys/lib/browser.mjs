@@ -50,9 +50,10 @@ export function landing() {
   });
 }
 
-// identifier and password are the fields of the login and sign-up pages, as a person or a
-// password manager finds them.
-export const identifier = (page) => page.locator('input[type=email]:visible, input[name=username]:visible, input[name=email]:visible').first();
+// identifier and password are the fields of the login and sign-up pages, found the way a
+// password manager does.
+export const identifierField = 'input[autocomplete~=username]';
+export const identifier = (page) => page.locator(`${identifierField}:visible`).first();
 export const password = (page) => page.locator('input[type=password]:visible').first();
 
 // signIn fills in the login page the browser is on and consents if asked, until the

@@ -5,7 +5,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { ManagementClient } from 'auth0';
 import { output } from './process.mjs';
 
-export const { ISSUER: issuer, CA_FILE: caFile, MGMT_CLIENT_ID, MGMT_CLIENT_SECRET, WORK: work, API: apiBinary, SCREENSHOTS: screenshots } = process.env;
+export const { ISSUER: issuer, CA_FILE: caFile, MGMT_CLIENT_ID, MGMT_CLIENT_SECRET, WORK: work, API: apiBinary, MACHINE: machineBinary, SCREENSHOTS: screenshots } = process.env;
 if (!issuer) throw new Error('ISSUER is not set: run the journeys with `make journeys` or `node run.mjs`');
 
 export const domain = new URL(issuer).host;

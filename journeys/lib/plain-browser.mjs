@@ -21,7 +21,7 @@ function attributes(text) {
 }
 
 // forms are the forms of an HTML page: {action, method, fields, buttons}. fields maps names
-// to {type, value}; buttons is a list of {name, value, text} that submit.
+// to {type, value, autocomplete}; buttons is a list of {name, value, text} that submit.
 export function forms(html) {
   const out = [];
   for (const [, tag, body] of html.matchAll(/<form\b([^>]*)>([\s\S]*?)<\/form>/gi)) {
@@ -29,9 +29,9 @@ export function forms(html) {
     const fields = {};
     const buttons = [];
     for (const [, tag2] of body.matchAll(/<input\b([^>]*)>/gi)) {
-      const { name, value = '', type = 'text', ...rest } = attributes(tag2);
+      const { name, value = '', type = 'text', autocomplete = '', ...rest } = attributes(tag2);
       if (type === 'submit') buttons.push({ name, value, text: value });
-      else if (name && !((type === 'checkbox' || type === 'radio') && !('checked' in rest))) fields[name] = { type, value };
+      else if (name && !((type === 'checkbox' || type === 'radio') && !('checked' in rest))) fields[name] = { type, value, autocomplete };
     }
     for (const [, tag2, inside] of body.matchAll(/<button\b([^>]*)>([\s\S]*?)<\/button>/gi)) {
       const { name, value = '', type = 'submit' } = attributes(tag2);
@@ -132,8 +132,8 @@ export class PlainBrowser {
     for (let pages = 0; pages < 6 && this.html !== undefined; pages++) {
       const form = forms(this.html).find((f) => f.method === 'post');
       if (!form) throw new Error(`no form to post at ${this.url.pathname} (status ${this.status}):\n${this.html.slice(0, 2000)}`);
-      const secret = fieldOf(form, (name, f) => f.type === 'password');
-      const login = fieldOf(form, (name, f) => f.type === 'email' || (f.type === 'text' && /user|email|login/i.test(name)));
+      const secret = fieldOf(form, (f) => f.type === 'password');
+      const login = fieldOf(form, (f) => f.autocomplete.split(' ').includes('username'));
       if (secret || login) await this.submit(form, { ...(login && { [login]: email }), ...(secret && { [secret]: password }) });
       else await this.submit(form, {}, /accept|allow|continue|authorize/i);
     }
@@ -142,4 +142,4 @@ export class PlainBrowser {
   }
 }
 
-const fieldOf = (form, match) => Object.keys(form.fields).find((name) => match(name, form.fields[name]));
+const fieldOf = (form, match) => Object.keys(form.fields).find((name) => match(form.fields[name]));

@@ -101,9 +101,9 @@ export function freePort() {
   });
 }
 
-// buildApi builds examples/api into dir and returns the program's path.
-export async function buildApi(root, dir) {
-  const file = join(dir, 'api');
-  await output(process.env.GO || 'go', ['build', '-o', file, './examples/api'], { cwd: root, env: { CGO_ENABLED: '0' } });
+// buildExample builds one of our Go examples into dir and returns the program's path.
+export async function buildExample(root, name, dir) {
+  const file = join(dir, name);
+  await output(process.env.GO || 'go', ['build', '-o', file, `./examples/${name}`], { cwd: root, env: { CGO_ENABLED: '0' } });
   return file;
 }

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import AxeBuilder from '@axe-core/playwright';
-import { consent, identifier, landing, openBrowser, password, signIn, writeShot } from '../lib/browser.mjs';
+import { consent, identifier, identifierField, landing, openBrowser, password, signIn, writeShot } from '../lib/browser.mjs';
 import { createClient, createUserWithCommand, issuer, newPassword, randomValue, screenshots, unique } from '../lib/fixtures.mjs';
 
 const sizes = [
@@ -140,7 +140,7 @@ test('login with the keyboard alone', () =>
       }
       assert.fail(`Tab never reaches ${selector}`);
     };
-    await reach('input[type=email], input[name=username], input[name=email]');
+    await reach(identifierField);
     await page.keyboard.type(user.email);
     await reach('input[type=password]');
     await page.keyboard.type(user.password);

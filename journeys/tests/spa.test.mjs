@@ -70,7 +70,7 @@ describe('auth0-spa-js, refresh tokens in a Web Worker, page at http://localhost
     Object.assign(settings, {
       clientId: client.client_id,
       audience: resource.identifier,
-      api: new URL('me', api.line.slice('api: ready '.length).replace(/\/?$/, '/')).href,
+      api: new URL('private', api.line.slice('api: ready '.length)).href,
     });
     browser = await openBrowser();
     context = await browser.newContext();
