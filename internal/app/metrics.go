@@ -156,6 +156,8 @@ var grants = map[string][2]string{
 	audit.CodeRefused:                {"authorization_code", "refused"},
 	audit.ClientCredentialsExchanged: {"client_credentials", "issued"},
 	audit.ClientCredentialsRefused:   {"client_credentials", "refused"},
+	audit.DeviceExchanged:            {"device_code", "issued"},
+	audit.DeviceExchangeRefused:      {"device_code", "refused"},
 	audit.PasswordExchanged:          {"password", "issued"},
 	audit.PasswordRefused:            {"password", "refused"},
 	audit.RefreshExchanged:           {"refresh_token", "issued"},
@@ -179,6 +181,11 @@ func (s countedStore) Record(e tenant.Event) {
 // RedeemCode counts an exchanged code.
 func (s countedStore) RedeemCode(ctx context.Context, r tenant.Redemption) error {
 	return s.seen(r.Event.Type, s.Store.RedeemCode(ctx, r))
+}
+
+// RedeemDeviceCode counts an exchanged device code.
+func (s countedStore) RedeemDeviceCode(ctx context.Context, r tenant.Redemption) error {
+	return s.seen(r.Event.Type, s.Store.RedeemDeviceCode(ctx, r))
 }
 
 // SpendCode counts a refused code.

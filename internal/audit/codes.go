@@ -19,6 +19,11 @@ const (
 	CodeRefused                = "feacft"
 	ClientCredentialsExchanged = "seccft"
 	ClientCredentialsRefused   = "feccft"
+	DeviceRefused              = "fdeaz" // the first step: no codes were given
+	DeviceActivationFailed     = "fdeac"
+	DeviceDenied               = "fdecc"
+	DeviceExchanged            = "sede"
+	DeviceExchangeRefused      = "fede"
 	PasswordExchanged          = "sepft"
 	PasswordRefused            = "fepft"
 	RefreshExchanged           = "sertft"
@@ -79,6 +84,11 @@ var kinds = map[string]kind{
 	CodeRefused:                {"Failed exchange of an authorization code", true},
 	ClientCredentialsExchanged: {"Client credentials exchanged for an access token", false},
 	ClientCredentialsRefused:   {"Failed exchange of client credentials", true},
+	DeviceRefused:              {"Failed device authorization request", true},
+	DeviceActivationFailed:     {"Failed device activation", true},
+	DeviceDenied:               {"User cancelled the confirmation of a device", false},
+	DeviceExchanged:            {"Device code exchanged for an access token", false},
+	DeviceExchangeRefused:      {"Failed exchange of a device code", true},
 	PasswordExchanged:          {"Password exchanged for an access token", false},
 	PasswordRefused:            {"Failed exchange of a password", true},
 	RefreshExchanged:           {"Refresh token exchanged for an access token", false},

@@ -63,7 +63,7 @@ func (s *Service) grant(a answer, b Browser, now time.Time) (tenant.Grant, strin
 	if a.tx != nil {
 		g.TransactionID, g.TransactionRevision = a.tx.ID, a.tx.Revision
 	}
-	consentID, err := s.consentFor(a, &g, now)
+	consentID, err := s.consentFor(a, &g.Guard, &g.Consent, now)
 	if err != nil {
 		return g, "", err
 	}
@@ -94,9 +94,9 @@ func (q *request) withAuthTime() bool { return q.maxAge >= 0 || q.prompts.login 
 // consentFor keeps the record of what the user allows the client: each login
 // makes or widens it. A record that covers the request is not written again, but
 // must still be there at the commit.
-func (s *Service) consentFor(a answer, g *tenant.Grant, now time.Time) (id string, err error) {
+func (s *Service) consentFor(a answer, guard *tenant.Guard, written **tenant.Consent, now time.Time) (id string, err error) {
 	if a.consent != nil && len(a.scopes.Without(a.consent.Scopes...)) == 0 {
-		g.Guard.ConsentID = a.consent.ID
+		guard.ConsentID = a.consent.ID
 		return a.consent.ID, nil
 	}
 	c := tenant.Consent{
@@ -106,11 +106,11 @@ func (s *Service) consentFor(a answer, g *tenant.Grant, now time.Time) (id strin
 	if a.consent != nil {
 		c.ID, c.CreatedAt = a.consent.ID, a.consent.CreatedAt
 		c.Scopes = oauth.Scopes(a.consent.Scopes).Union(a.scopes)
-		g.Guard.ConsentID = a.consent.ID
+		guard.ConsentID = a.consent.ID
 	} else if c.ID, err = s.objectID(); err != nil {
 		return "", err
 	}
-	g.Consent = &c
+	*written = &c
 	return c.ID, nil
 }
 

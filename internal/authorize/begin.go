@@ -197,6 +197,8 @@ func (s *Service) open(ctx context.Context, q *request, l *login, next step, b B
 	}
 	out.State, out.Page = state, LoginPage
 	switch {
+	case next == stepDevice:
+		tx.SessionID, tx.UserID, out.Page = l.session.ID, l.user.ID, DevicePage
 	case next == stepConsent:
 		tx.SessionID, tx.UserID, out.Page = l.session.ID, l.user.ID, ConsentPage
 	case q.ScreenHint == "signup" && !q.connections[0].Options.DisableSignup:
@@ -263,6 +265,9 @@ func (s *Service) carryOn(ctx context.Context, t tenant.Tenant, state string, b 
 		if l.user.Blocked {
 			return s.finish(ctx, o, userBlocked(), l, b, now)
 		}
+		if o.Device != "" {
+			return Outcome{Page: DevicePage, State: state}, nil // always an explicit yes (SEC-66)
+		}
 		f, consent, err := s.facts(ctx, o.request, l, true, allowed)
 		if err != nil {
 			return Outcome{}, err
@@ -299,6 +304,9 @@ func (s *Service) startOver(ctx context.Context, o *ongoing, state string) (Outc
 func (s *Service) finish(ctx context.Context, o *ongoing, e *oauth.Error, l *login, b Browser, now time.Time) (Outcome, error) {
 	if err := s.store.DeleteTransaction(ctx, o.tenant.ID, o.tx.ID, s.refusal(o.request, e, l, b, now)); err != nil {
 		return Outcome{}, fmt.Errorf("end transaction: %w", err)
+	}
+	if o.Device != "" {
+		return Outcome{}, e // nobody waits for an answer but the person at the page
 	}
 	return Outcome{Response: o.respondError(e)}, nil
 }

@@ -14,6 +14,8 @@ const (
 	stepLogin step = iota
 	stepConsent
 	stepAnswer
+	// stepDevice asks whether a device is let in; decide never says so.
+	stepDevice
 )
 
 // facts are what is known of the user at one instant.

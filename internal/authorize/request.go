@@ -67,6 +67,10 @@ type request struct {
 // which is enough to deliver it.
 func (s *Service) judge(ctx context.Context, t tenant.Tenant, sent oauth.AuthorizationRequest) (q *request, refusal *oauth.Error, err error) {
 	q = &request{AuthorizationRequest: sent, tenant: t, maxAge: -1}
+	if sent.Device != "" {
+		refusal, err := s.judgeDevice(ctx, q)
+		return q, refusal, err
+	}
 	if err := s.locate(ctx, q); err != nil {
 		return nil, nil, err
 	}
@@ -105,17 +109,10 @@ func isTokenFault(err error) bool {
 // locate finds the client and the address of the answer. Until it has, nothing
 // may be sent anywhere (SEC-25).
 func (s *Service) locate(ctx context.Context, q *request) error {
-	if q.ClientID == "" {
-		return oauth.NewError(oauth.InvalidRequest, "Missing required parameter: client_id", nil)
+	if err := s.findClient(ctx, q); err != nil {
+		return err
 	}
-	c, err := s.store.Client(ctx, q.tenant, q.ClientID)
-	if errors.Is(err, tenant.ErrNotFound) {
-		return oauth.NewError(oauth.InvalidRequest, "Unknown client: "+oauth.Quote(q.ClientID), err).WithReason("unknown_client")
-	}
-	if err != nil {
-		return fmt.Errorf("read client: %w", err)
-	}
-	q.client = c
+	c := q.client
 	q.redirectURI = q.RedirectURI
 	if q.redirectURI == "" { // SEC-26
 		if len(c.Callbacks) != 1 || oauth.ParseScopes(firstBytes(q.Scope)).Has(tenant.OpenID) {
@@ -140,6 +137,21 @@ func (s *Service) locate(ctx context.Context, q *request) error {
 		e.Description = "The origin of redirect_uri is not in the list of allowed web origins."
 		return e
 	}
+	return nil
+}
+
+func (s *Service) findClient(ctx context.Context, q *request) error {
+	if q.ClientID == "" {
+		return oauth.NewError(oauth.InvalidRequest, "Missing required parameter: client_id", nil)
+	}
+	c, err := s.store.Client(ctx, q.tenant, q.ClientID)
+	if errors.Is(err, tenant.ErrNotFound) {
+		return oauth.NewError(oauth.InvalidRequest, "Unknown client: "+oauth.Quote(q.ClientID), err).WithReason("unknown_client")
+	}
+	if err != nil {
+		return fmt.Errorf("read client: %w", err)
+	}
+	q.client = c
 	return nil
 }
 

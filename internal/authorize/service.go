@@ -87,6 +87,10 @@ const (
 	LoginPage
 	SignupPage
 	ConsentPage
+	// DevicePage asks whether a device is let in; the others are its ends.
+	DevicePage
+	DeviceAllowedPage
+	DeviceDeniedPage
 )
 
 // Cookies are the changes to the browser's cookies; the zero value is none.

@@ -20,6 +20,7 @@ const (
 	FieldEmail      = "email"
 	FieldUsername   = "username"
 	FieldPassword   = "password"
+	FieldUserCode   = "user_code"
 )
 
 // FormReason is why a form was not taken.
@@ -48,6 +49,10 @@ const (
 	SignupRefused
 	// UserExists says it, where the tenant chose so.
 	UserExists
+	// UnknownCode: no device waits under this code.
+	UnknownCode
+	// TooManyTries: too many codes were wrong in the last hour (SEC-66).
+	TooManyTries
 )
 
 // FormError is why a form was not taken, and at which field; Field is empty when

@@ -42,6 +42,13 @@ type Store interface {
 	// end of the transaction, event) in one commit.
 	Answer(ctx context.Context, g tenant.Grant) error
 
+	// FindUserCode finds the device that waits under a user code: ErrNotFound
+	// counts the try, ErrLimited says that there were too many.
+	FindUserCode(ctx context.Context, try tenant.CodeTry) (tenant.DeviceCode, error)
+	DeviceCode(ctx context.Context, tenantID, hash string) (tenant.DeviceCode, error)
+	// DecideDevice writes the user's decision about a device in one commit.
+	DecideDevice(ctx context.Context, d tenant.DeviceDecision) error
+
 	// UseTicket uses a one-time link up and creates the administrator, in one
 	// commit; ErrNotFound when it is unknown, used or late.
 	Ticket(ctx context.Context, tenantID, hash string, now time.Time) (tenant.Ticket, error)

@@ -30,6 +30,8 @@ func refusedType(grantType string) string {
 		return audit.ClientCredentialsRefused
 	case oauth.GrantRefreshToken:
 		return audit.RefreshRefused
+	case oauth.GrantDeviceCode:
+		return audit.DeviceExchangeRefused
 	case oauth.GrantPassword, oauth.GrantPasswordRealm:
 		return audit.PasswordRefused
 	}

@@ -261,6 +261,10 @@ func (s *faulty) RedeemCode(ctx context.Context, r tenant.Redemption) error {
 	return s.do("RedeemCode", func() error { return s.Store.RedeemCode(ctx, r) })
 }
 
+func (s *faulty) RedeemDeviceCode(ctx context.Context, r tenant.Redemption) error {
+	return s.do("RedeemDeviceCode", func() error { return s.Store.RedeemDeviceCode(ctx, r) })
+}
+
 func (s *faulty) SpendCode(ctx context.Context, t, hash string, at time.Time, e tenant.Event) error {
 	return s.do("SpendCode", func() error { return s.Store.SpendCode(ctx, t, hash, at, e) })
 }

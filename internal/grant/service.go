@@ -227,6 +227,8 @@ func (s *Service) grantKind(grantType string) (grantKind, error) {
 		return grantKind{s.redeemClientCredentials, s.commitClientCredentials, audit.ClientCredentialsExchanged}, nil
 	case oauth.GrantRefreshToken:
 		return grantKind{s.redeemRefreshToken, s.commitRefreshToken, audit.RefreshExchanged}, nil
+	case oauth.GrantDeviceCode:
+		return grantKind{s.redeemDeviceCode, s.commitDeviceCode, audit.DeviceExchanged}, nil
 	case oauth.GrantPassword, oauth.GrantPasswordRealm:
 		return grantKind{s.redeemPassword, s.commitPassword, audit.PasswordExchanged}, nil
 	}

@@ -37,6 +37,19 @@ type Store interface {
 	// SpendCode uses the code up without issuing anything (SEC-51).
 	SpendCode(ctx context.Context, tenantID, hash string, at time.Time, e tenant.Event) error
 
+	// CreateDeviceCode inserts a device's request; ErrExists when its user code is
+	// in use.
+	CreateDeviceCode(ctx context.Context, d tenant.DeviceCode) error
+	DeviceCode(ctx context.Context, tenantID, hash string) (tenant.DeviceCode, error)
+	// PollDeviceCode notes that the client asked at at; ErrConflict when it has
+	// asked after before already.
+	PollDeviceCode(ctx context.Context, tenantID, hash string, at, before time.Time) error
+	// TellDeviceExpired notes that the client was told that it came too late;
+	// ErrConflict when it was told before.
+	TellDeviceExpired(ctx context.Context, tenantID, hash string, e tenant.Event) error
+	// RedeemDeviceCode is RedeemCode for a device code.
+	RedeemDeviceCode(ctx context.Context, r tenant.Redemption) error
+
 	RefreshToken(ctx context.Context, tenantID string, id tenant.FamilyID) (tenant.RefreshToken, error)
 	// IssueRefreshToken inserts a family that comes from no code (password grant).
 	IssueRefreshToken(ctx context.Context, issue tenant.Issue, g tenant.Guard, e tenant.Event) error

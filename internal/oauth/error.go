@@ -23,6 +23,9 @@ const (
 	InteractionRequired    = "interaction_required"      // OIDC Core §3.1.2.6
 	InvalidToken           = "invalid_token"             // RFC 6750 §3.1
 	InsufficientScope      = "insufficient_scope"        // RFC 6750 §3.1
+	AuthorizationPending   = "authorization_pending"     // RFC 8628 §3.5
+	SlowDown               = "slow_down"                 // RFC 8628 §3.5
+	ExpiredToken           = "expired_token"             // RFC 8628 §3.5
 	Unauthorized           = "unauthorized"              // the vendor: blocked user, a rule's refusal
 	TooManyRequests        = "too_many_requests"         // the vendor: rate limit
 	TooManyAttempts        = "too_many_attempts"         // the vendor: brute force
@@ -99,9 +102,10 @@ func usualStatus(code string) int {
 	switch code {
 	case InvalidClient, InvalidToken:
 		return http.StatusUnauthorized
-	case InvalidGrant, UnauthorizedClient, UnsupportedGrantType, AccessDenied, InsufficientScope, Unauthorized, MFARequired:
+	case InvalidGrant, UnauthorizedClient, UnsupportedGrantType, AccessDenied, InsufficientScope, Unauthorized, MFARequired,
+		AuthorizationPending, ExpiredToken:
 		return http.StatusForbidden
-	case TooManyRequests, TooManyAttempts:
+	case TooManyRequests, TooManyAttempts, SlowDown:
 		return http.StatusTooManyRequests
 	case ServerError:
 		return http.StatusInternalServerError

@@ -102,4 +102,24 @@ type AuthorizationRequest struct {
 	UILocales   string `json:"ui_locales,omitempty"`
 	ACRValues   string `json:"acr_values,omitempty"`
 	IDTokenHint string `json:"-"`
+	// Device is the hash of the device code that the login is for (RFC 8628). It
+	// is never a parameter: the server sets it.
+	Device string `json:"device,omitempty"`
+}
+
+// DeviceRequest is a decoded device authorization request (RFC 8628 §3.1).
+type DeviceRequest struct {
+	Client   ClientAuthentication
+	Scope    string
+	Audience string
+}
+
+// DeviceResponse is the answer to it (RFC 8628 §3.2).
+type DeviceResponse struct {
+	DeviceCode              string `json:"device_code"`
+	UserCode                string `json:"user_code"`
+	VerificationURI         string `json:"verification_uri"`
+	VerificationURIComplete string `json:"verification_uri_complete"`
+	ExpiresIn               int64  `json:"expires_in"`
+	Interval                int64  `json:"interval"`
 }

@@ -77,6 +77,24 @@ func attempt(r *http.Request) (string, error) {
 	return values[0], nil
 }
 
+// ParseDeviceRequest reads a device authorization request (RFC 8628 §3.1). The
+// request is as far as it could be read; the error is an *Error.
+func ParseDeviceRequest(r *http.Request) (DeviceRequest, error) {
+	p, err := ReadBody(r)
+	if err != nil {
+		return DeviceRequest{}, err
+	}
+	req := DeviceRequest{Scope: p.Text("scope"), Audience: p.Text("audience")}
+	req.Client, err = clientAuthentication(r, p)
+	if err == nil {
+		err = p.Err()
+	}
+	if err == nil {
+		err = checkScope(req.Scope)
+	}
+	return req, err
+}
+
 // ParseRevocationRequest reads a request to the revocation endpoint (RFC 7009
 // §2.1). The error is an *Error.
 func ParseRevocationRequest(r *http.Request) (RevocationRequest, error) {

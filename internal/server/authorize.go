@@ -34,7 +34,11 @@ func (s *Server) send(w http.ResponseWriter, r *http.Request, t tenant.Tenant, o
 	if out.Response != nil {
 		return s.deliver(w, r, *out.Response)
 	}
-	redirect(w, r, pagePath(out.Page)+"?state="+url.QueryEscape(out.State))
+	location := pagePath(out.Page)
+	if out.State != "" {
+		location += "?state=" + url.QueryEscape(out.State)
+	}
+	redirect(w, r, location)
 	return nil
 }
 
@@ -44,6 +48,12 @@ func pagePath(p authorize.Page) string {
 		return "/u/signup"
 	case authorize.ConsentPage:
 		return "/u/consent"
+	case authorize.DevicePage:
+		return "/u/device"
+	case authorize.DeviceAllowedPage:
+		return "/device/success"
+	case authorize.DeviceDeniedPage:
+		return "/device/denied"
 	}
 	return "/u/login"
 }

@@ -57,11 +57,14 @@ var (
 		  "callbacks":["http://127.0.0.1/cb"],"grant_types":["authorization_code"]}`,
 		`{"client_id":"wild","name":"Wild","app_type":"spa","is_first_party":true,"oidc_conformant":true,"token_endpoint_auth_method":"none",
 		  "callbacks":["https://*.wild.example.com/cb"],"grant_types":["authorization_code"]}`,
+		`{"client_id":"tv","name":"Television","app_type":"native","is_first_party":true,"oidc_conformant":true,"token_endpoint_auth_method":"none",
+		  "grant_types":["urn:ietf:params:oauth:grant-type:device_code","refresh_token"],
+		  "refresh_token":{"rotation_type":"rotating","expiration_type":"expiring","leeway":0,"token_lifetime":2592000,"idle_token_lifetime":1296000}}`,
 		`{"client_id":"nodb","name":"No database","app_type":"spa","is_first_party":true,"oidc_conformant":true,"token_endpoint_auth_method":"none",
 		  "callbacks":["https://nodb.example.com/cb"],"grant_types":["authorization_code"]}`,
 	}
 	connectionDocument = `{"id":"con_0000000000000001","name":"Username-Password-Authentication","strategy":"auth0",
-		"enabled_clients":["spa","strict","third","native","wild"],"options":{"passwordPolicy":"good"}}`
+		"enabled_clients":["spa","strict","third","native","wild","tv"],"options":{"passwordPolicy":"good"}}`
 	apiDocument = `{"id":"0123456789abcdef01234567","name":"Calendar","identifier":"https://calendar.example","allow_offline_access":true,
 		"skip_consent_for_verifiable_first_party_clients":true,"token_lifetime":86400,"token_lifetime_for_web":7200,
 		"scopes":[{"value":"read:events","description":"Read your events"},{"value":"write:events"}]}`

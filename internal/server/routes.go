@@ -19,6 +19,12 @@ func (s *Server) routes() *http.ServeMux {
 	mux.Handle("POST /u/consent", s.page(classPages, s.handleConsentForm))
 	mux.Handle("GET /u/setup", s.page(classPages, s.handleSetup))
 	mux.Handle("POST /u/setup", s.page(classLogin, s.handleSetupForm))
+	mux.Handle("GET /activate", s.page(classPages, s.handleActivate))
+	mux.Handle("POST /activate", s.page(classLogin, s.handleActivateForm))
+	mux.Handle("GET /u/device", s.page(classPages, s.handleDevice))
+	mux.Handle("POST /u/device", s.page(classPages, s.handleDeviceForm))
+	mux.Handle("GET /device/success", s.page(classPages, s.handleDeviceEnd("deviceallowed")))
+	mux.Handle("GET /device/denied", s.page(classPages, s.handleDeviceEnd("devicedenied")))
 	mux.Handle("GET /v2/logout", s.page(classPages, s.handleLogout))
 	mux.Handle("GET /oidc/logout", s.page(classPages, s.handleOIDCLogout))
 	mux.Handle("POST /oidc/logout", s.page(classPages, s.handleOIDCLogout))
@@ -28,6 +34,7 @@ func (s *Server) routes() *http.ServeMux {
 
 	// Back channel: the client and the resource server.
 	mux.Handle("POST /oauth/token", s.oauthEndpoint(classToken, s.handleToken))
+	mux.Handle("POST /oauth/device/code", s.oauthEndpoint(classToken, s.handleDeviceCode))
 	mux.Handle("POST /oauth/revoke", s.oauthEndpoint(classToken, s.handleRevoke))
 	mux.Handle("GET /userinfo", s.oauthEndpoint(classUserinfo, s.handleUserinfo))
 	mux.Handle("POST /userinfo", s.oauthEndpoint(classUserinfo, s.handleUserinfo))
@@ -37,7 +44,7 @@ func (s *Server) routes() *http.ServeMux {
 
 	// What a browser asks before it calls one of those (cors.go).
 	for _, path := range []string{
-		"/oauth/token", "/oauth/revoke", "/userinfo", "/.well-known/openid-configuration",
+		"/oauth/token", "/oauth/device/code", "/oauth/revoke", "/userinfo", "/.well-known/openid-configuration",
 		"/.well-known/oauth-authorization-server", "/.well-known/jwks.json",
 	} {
 		mux.Handle("OPTIONS "+path, s.oauthEndpoint(classMetadata, s.handlePreflight))

@@ -45,6 +45,24 @@ var words = map[string]string{
 	"consent.allow":    "Allow",
 	"consent.deny":     "Decline",
 
+	"activate.title":     "Connect a device",
+	"activate.intro":     "Enter the code that your device shows.",
+	"activate.note":      "Do this only with a device that is yours, and with a code that you see on its screen yourself.",
+	"field.usercode":     "Code",
+	"device.title":       "Let this device in?",
+	"device.intro":       "%s wants to log in to your account on a device.",
+	"device.warning":     "Did somebody send you the code or a link? Then decline: you would let their device in.",
+	"device.from":        "It asked from the address",
+	"device.program":     "With the program",
+	"device.asked":       "It asked",
+	"device.ago":         "%s ago",
+	"device.allow":       "Let it in",
+	"device.deny":        "Decline",
+	"device.allowed":     "Your device is connected",
+	"device.allowedtext": "It goes on by itself in a few seconds. You can close this page.",
+	"device.denied":      "The device was not let in",
+	"device.deniedtext":  "Nothing was given to it. You can close this page.",
+
 	"logout.title":     "Log out?",
 	"logout.intro":     "%s wants to log you out.",
 	"logout.anyone":    "A page wants to log you out.",
@@ -86,6 +104,8 @@ var faultWords = map[authorize.FormReason]string{
 	authorize.OwnPassword:      "The password is made of your own name or address. Choose another.",
 	authorize.LongPassword:     "The password is longer than 1,024 bytes.",
 	authorize.SignupRefused:    "This account could not be created. Look at your entries, or log in if you already have an account.",
+	authorize.UnknownCode:      "No device waits under this code. Look at it again: codes work for 15 minutes, and once.",
+	authorize.TooManyTries:     "Too many codes were wrong. Try again in an hour.",
 	authorize.UserExists:       "There already is an account with this address.",
 }
 
@@ -95,6 +115,7 @@ var fieldWords = map[string][2]string{
 	authorize.FieldEmail:      {"Enter an e-mail address.", "This is not an e-mail address. It looks like name@example.com."},
 	authorize.FieldUsername:   {"Enter a user name.", "A user name has letters, digits and the marks _ + - . ! # $ ' ^ ` ~ only."},
 	authorize.FieldPassword:   {"Enter a password.", ""},
+	authorize.FieldUserCode:   {"Enter the code that the device shows.", ""},
 }
 
 func faultText(e *authorize.FormError) string {
@@ -128,6 +149,8 @@ func explain(e *oauth.Error) explanation {
 		return explanation{"You cannot be sent back safely", "The application asked to send you, after logging out, to an address that is not registered for it. You are still logged in.", askOperator}
 	case "transaction":
 		return explanation{"This login is over", "It took longer than 15 minutes, was already finished, or was begun in another browser.", startAgain}
+	case "device_code":
+		return explanation{"This code is over", "It works for 15 minutes, and once.", "Let the device show a new code."}
 	case "ticket":
 		return explanation{"This link no longer works", "It works once, for 30 minutes.", "Restart the server to have a new link printed while there is no administrator, or run: bulla user create --admin"}
 	case "signup_disabled":

@@ -19,6 +19,9 @@ func (s *Server) handleToken(w http.ResponseWriter, r *http.Request, t tenant.Te
 	resp, err := s.grants.Exchange(r.Context(), t, req, s.origin(r))
 	if err != nil {
 		challengeBasic(w, r, t, err)
+		if oauth.AsError(err).Code == oauth.SlowDown {
+			w.Header().Set("Retry-After", "5") // RFC 8628 §3.5
+		}
 		return err
 	}
 	return writeJSON(w, http.StatusOK, resp)

@@ -16,6 +16,7 @@ type metadata struct {
 	Issuer                      string   `json:"issuer"`
 	AuthorizationEndpoint       string   `json:"authorization_endpoint"`
 	TokenEndpoint               string   `json:"token_endpoint"`
+	DeviceEndpoint              string   `json:"device_authorization_endpoint"` // RFC 8628 §4
 	UserinfoEndpoint            string   `json:"userinfo_endpoint"`
 	JWKSURI                     string   `json:"jwks_uri"`
 	RevocationEndpoint          string   `json:"revocation_endpoint"`
@@ -52,6 +53,7 @@ func (s *Server) handleDiscovery(w http.ResponseWriter, _ *http.Request, t tenan
 		Issuer:                t.Issuer(),
 		AuthorizationEndpoint: t.Issuer() + "authorize",
 		TokenEndpoint:         t.Issuer() + "oauth/token",
+		DeviceEndpoint:        t.Issuer() + "oauth/device/code",
 		UserinfoEndpoint:      t.UserinfoAudience(),
 		JWKSURI:               t.Issuer() + ".well-known/jwks.json",
 		RevocationEndpoint:    t.Issuer() + "oauth/revoke",
@@ -63,7 +65,7 @@ func (s *Server) handleDiscovery(w http.ResponseWriter, _ *http.Request, t tenan
 		ResponseModes: []string{"query", "fragment", "form_post"},
 		GrantTypes: []string{
 			oauth.GrantAuthorizationCode, oauth.GrantImplicit, oauth.GrantRefreshToken,
-			oauth.GrantClientCredentials, oauth.GrantPassword, oauth.GrantPasswordRealm,
+			oauth.GrantClientCredentials, oauth.GrantPassword, oauth.GrantPasswordRealm, oauth.GrantDeviceCode,
 		},
 		SubjectTypes:      []string{"public"},
 		IDTokenAlgs:       []string{"HS256", "RS256", "PS256"},

@@ -118,6 +118,7 @@ func (s *Store) DeleteClient(ctx context.Context, d tenant.Deletion) error {
 			`DELETE FROM client_grants WHERE tenant_id = $1 AND client_id = $2`,
 			`DELETE FROM consents WHERE tenant_id = $1 AND client_id = $2`,
 			`DELETE FROM codes WHERE tenant_id = $1 AND client_id = $2`,
+			`DELETE FROM device_codes WHERE tenant_id = $1 AND client_id = $2`,
 		); err != nil {
 			return err
 		}

@@ -220,6 +220,7 @@ func (tx *Tx) endUser(d tenant.Deletion, userID string) error {
 	if err := tx.execAll([]any{d.TenantID, userID},
 		`DELETE FROM sessions WHERE tenant_id = $1 AND user_id = $2`,
 		`DELETE FROM codes WHERE tenant_id = $1 AND user_id = $2`,
+		`DELETE FROM device_codes WHERE tenant_id = $1 AND user_id = $2`,
 		`DELETE FROM login_transactions WHERE tenant_id = $1 AND user_id = $2`,
 		`DELETE FROM consents WHERE tenant_id = $1 AND user_id = $2`,
 		`DELETE FROM users WHERE tenant_id = $1 AND user_id = $2`,

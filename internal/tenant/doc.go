@@ -21,6 +21,8 @@ var (
 	ErrConflict = errors.New("changed meanwhile")
 	// ErrExists is the store's fact that a unique value is taken.
 	ErrExists = errors.New("already exists")
+	// ErrLimited is the store's fact that somebody has tried too often.
+	ErrLimited = errors.New("tried too often")
 	// ErrStale is the store's fact that a paging position is not one it gave out
 	// for this list.
 	ErrStale = errors.New("unknown paging position")

@@ -4,7 +4,8 @@ package tenant
 // answered (rules-and-actions.md): one run a request, no transaction open.
 type RuleContext struct {
 	TenantID string
-	// Protocol is oidc-basic-profile, oauth2-refresh-token or oauth2-password.
+	// Protocol is oidc-basic-profile, oauth2-refresh-token, oauth2-password or
+	// oauth2-device-code.
 	Protocol string
 	Client   Client
 	User     User

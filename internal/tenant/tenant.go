@@ -48,6 +48,8 @@ type Settings struct {
 	ErrorPage                *ErrPage  `json:"error_page,omitempty"`
 	IssParameter             *bool     `json:"authorization_response_iss_parameter_supported,omitempty"`
 	OIDCLogout               *Discover `json:"oidc_logout,omitempty"`
+	// DeviceFlow is how user codes look; nil means the default.
+	DeviceFlow *DeviceFlow `json:"device_flow,omitempty"`
 	// RefreshTokenLimit is how many live families one user has with one client,
 	// 1 to 200; zero means 200 (SEC-112).
 	RefreshTokenLimit int `json:"refresh_token_limit,omitempty"`
@@ -63,6 +65,13 @@ type Cookie struct {
 // ErrPage is a tenant's own error page.
 type ErrPage struct {
 	URL string `json:"url,omitempty"`
+}
+
+// DeviceFlow is the form of user codes: Charset is base20 or digits, and each
+// asterisk of Mask one of its characters.
+type DeviceFlow struct {
+	Charset string `json:"charset,omitempty"`
+	Mask    string `json:"mask,omitempty"`
 }
 
 // Discover says whether discovery names the end-session endpoint; absent means yes.

@@ -30,6 +30,7 @@ func Run(t *testing.T, open Open) {
 		"nouns":       nounTests,
 		"lists":       listTests,
 		"families":    familyTests,
+		"devices":     deviceTests,
 		"cascades":    cascadeTests,
 		"guards":      guardTests,
 		"events":      eventTests,
