@@ -87,6 +87,18 @@ func run(binary string, rounds int, d time.Duration) error {
 		return err
 	}
 	fmt.Printf("\nMemory of the server: %.1f MiB now, %.1f MiB at its peak (resident).\n", now, peak)
+	if err := server.Stop(); err != nil {
+		return fmt.Errorf("drain: %w", err)
+	}
+	doctor, err := server.Command(ctx, "", "doctor")
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(doctor) {
+		if strings.Contains(line, "rows") {
+			fmt.Printf("Rows after all that: %s", line)
+		}
+	}
 	return nil
 }
 

@@ -8,10 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/bulla-auth/bulla/internal/clock"
@@ -55,8 +58,9 @@ func failed(name string, err error) Check {
 func Doctor(ctx context.Context, o Options) []Check {
 	o = o.withDefaults()
 	checks := []Check{versions(o), dataDirectory(o), masterKey(o)}
-	running, storeCheck := storeCheck(ctx, o)
-	return append(checks, storeCheck, certificateCheck(o), domainCheck(ctx, o), portCheck(ctx, o, running), clockCheck(o))
+	running, storeChecks := storeCheck(ctx, o)
+	checks = append(checks, storeChecks...)
+	return append(checks, certificateCheck(o), domainCheck(ctx, o), portCheck(ctx, o, running), clockCheck(o))
 }
 
 func versions(o Options) Check {
@@ -100,28 +104,40 @@ func masterKey(o Options) Check {
 
 // storeCheck asks the running server, or opens the store: that proves the lock,
 // the engine's version, the schema's and that the master key is the right one.
-func storeCheck(ctx context.Context, o Options) (running bool, c Check) {
+func storeCheck(ctx context.Context, o Options) (running bool, checks []Check) {
 	const name = "store"
 	raw, err := callSocket(ctx, o.Config.Data, opStatus, []byte(`{}`))
 	if !errors.Is(err, errNotRunning) {
-		return true, runningStore(raw, err)
+		return true, []Check{runningStore(raw, err)}
 	}
 	d, err := openData(ctx, o, false, nil)
 	if err != nil {
-		return false, failed(name, err)
+		return false, []Check{failed(name, err)}
 	}
 	defer d.store.Close()
 	if err := d.belongs(o.Config); err != nil {
-		return false, failed(name, err)
+		return false, []Check{failed(name, err)}
 	}
 	in, err := d.store.Inspect(ctx)
 	if err == nil {
 		err = d.store.Ping(ctx)
 	}
 	if err != nil {
-		return false, failed(name, err)
+		return false, []Check{failed(name, err)}
 	}
-	return false, ok(name, "%s, schema %d: whole, opens with this master key, can be written to; no server is running", in.Engine, in.Schema)
+	return false, []Check{
+		ok(name, "%s, schema %d: whole, opens with this master key, can be written to; no server is running", in.Engine, in.Schema),
+		ok("rows", "%s", rowCounts(in.Rows)),
+	}
+}
+
+// rowCounts lists the tables by name: what grows, and what must not, is seen here.
+func rowCounts(rows map[string]int64) string {
+	var out []string
+	for _, table := range slices.Sorted(maps.Keys(rows)) {
+		out = append(out, fmt.Sprintf("%s %d", table, rows[table]))
+	}
+	return strings.Join(out, ", ")
 }
 
 func certificateCheck(o Options) Check {

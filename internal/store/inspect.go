@@ -11,6 +11,8 @@ type Inspection struct {
 	Engine string
 	// Schema is the version of the schema.
 	Schema int64
+	// Rows are the rows of each table that has any, of all tenants together.
+	Rows map[string]int64
 }
 
 // Inspect reads versions and, on the embedded database, every page: damage is an
@@ -40,5 +42,41 @@ func (s *Store) Inspect(ctx context.Context) (Inspection, error) {
 			return Inspection{}, fmt.Errorf("the database file is damaged (%s): restore a backup", found)
 		}
 	}
-	return Inspection{Engine: name + " " + engine, Schema: schema}, nil
+	counted, err := s.countRows(ctx)
+	if err != nil {
+		return Inspection{}, err
+	}
+	return Inspection{Engine: name + " " + engine, Schema: schema, Rows: counted}, nil
+}
+
+// countRows counts the rows of every table that belongs to a tenant, tenant by
+// tenant.
+func (s *Store) countRows(ctx context.Context) (map[string]int64, error) {
+	list := `SELECT table_name FROM information_schema.columns WHERE table_schema = current_schema() AND column_name = 'tenant_id'`
+	if s.opts.URL == "" {
+		list = `SELECT m.name FROM sqlite_master m, pragma_table_info(m.name) c WHERE m.type = 'table' AND c.name = 'tenant_id'`
+	}
+	rows, err := s.read.query(ctx, list)
+	tables, err := all(rows, err, scanOne[string])
+	if err != nil {
+		return nil, fmt.Errorf("list the tables: %w", err)
+	}
+	tenants, err := s.Tenants(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list the tenants: %w", err)
+	}
+	counted := make(map[string]int64, len(tables))
+	for _, table := range tables {
+		for _, t := range tenants {
+			rows, err := s.read.query(ctx, `SELECT COUNT(*) FROM `+table+` WHERE tenant_id = $1`, t.ID)
+			n, err := one(rows, err, scanOne[int64])
+			if err != nil {
+				return nil, fmt.Errorf("count %s: %w", table, err)
+			}
+			if n > 0 {
+				counted[table] += n
+			}
+		}
+	}
+	return counted, nil
 }

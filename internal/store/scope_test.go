@@ -18,9 +18,12 @@ import (
 
 // unscoped are the statements that may leave out the tenant, with the reason.
 var unscoped = map[string]string{
-	"SELECT tenant_id, config_version FROM tenants WHERE domain = $1":     "finds the tenant of a request",
-	" FROM tenants ORDER BY created_at, tenant_id":                        "lists all tenants for the operator",
-	"SELECT tenant_id FROM tenants ORDER BY tenant_id":                    "the clean-up takes each tenant in turn",
+	"SELECT tenant_id, config_version FROM tenants WHERE domain = $1":                                                       "finds the tenant of a request",
+	" FROM tenants ORDER BY created_at, tenant_id":                                                                          "lists all tenants for the operator",
+	"SELECT tenant_id FROM tenants ORDER BY tenant_id":                                                                      "the clean-up takes each tenant in turn",
+	"SELECT table_name FROM information_schema.columns WHERE table_schema = current_schema() AND column_name = 'tenant_id'": "names the tables",
+	"SELECT m.name FROM sqlite_master m, pragma_table_info(m.name) c WHERE m.type = 'table' AND c.name = 'tenant_id'":       "names the tables",
+	"SELECT COUNT(*) FROM ":                                               "the condition follows the table's name",
 	"SELECT sqlite_version()":                                             "names no table",
 	"SELECT MAX(version_id) FROM schema_versions":                         "the schema is everybody's",
 	"SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)": "names no table",
