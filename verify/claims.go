@@ -20,6 +20,7 @@ type claims struct {
 	members       []jose.Member
 	iss, sub      string
 	aud           []string
+	one           [1]string // aud, if that is a single one
 	exp, nbf, iat time.Time
 }
 

@@ -116,6 +116,7 @@ func New(o Options) (*Verifier, error) {
 	if v.now == nil {
 		v.now = time.Now
 	}
+	v.spelled = newSpellings(append([]string{v.issuer}, v.audience...)...)
 	var err error
 	if v.algorithms, err = algorithms(&o); err != nil {
 		return nil, err
@@ -172,7 +173,7 @@ func newKeys(o *Options, now func() time.Time) (*keySet, error) {
 		if !key.Fits(jose.HS256) {
 			return nil, errors.New("verify: Secret: shorter than 32 bytes")
 		}
-		k.current.Store(newSnapshot([]jose.Key{key}))
+		k.current.Store(newSnapshot([]jose.Key{key.Prepared()}))
 	}
 	if o.Keys != nil {
 		sources++

@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/bulla-auth/bulla/internal/jose"
 )
@@ -29,6 +30,7 @@ type Verifier struct {
 	issuer     string
 	audience   []string
 	algorithms []jose.Algorithm
+	spelled    spellings
 	typ        string
 	skew       time.Duration
 	now        func() time.Time
@@ -116,11 +118,11 @@ func (v *Verifier) checkClaims(t *jose.Token) (Claims, error) {
 		ok := true
 		switch string(m.Name) {
 		case "iss":
-			c.iss, ok = jose.StringValue(m.Value)
+			c.iss, ok = v.spelled.text(m.Value)
 		case "sub":
 			c.sub, ok = jose.StringValue(m.Value)
 		case "aud":
-			c.aud, ok = audiences(m.Value)
+			c.aud, ok = v.spelled.audiences(&c.one, m.Value)
 		case "exp":
 			c.exp, ok = numericDate(m.Value)
 		case "nbf":
@@ -186,11 +188,38 @@ func (v *Verifier) meant(aud []string) bool {
 	return false
 }
 
+// spellings are the values that most tokens have, as they stand in JSON, so
+// that reading them again and again makes no garbage.
+type spellings []spelling
+
+type spelling struct{ json, text string }
+
+func newSpellings(values ...string) spellings {
+	var all spellings
+	for _, v := range values {
+		if utf8.ValidString(v) { // AppendString mends what is not, into another value
+			all = append(all, spelling{string(jose.AppendString(nil, v)), v})
+		}
+	}
+	return all
+}
+
+// text is jose.StringValue.
+func (s spellings) text(value []byte) (string, bool) {
+	for i := range s {
+		if string(value) == s[i].json {
+			return s[i].text, true
+		}
+	}
+	return jose.StringValue(value)
+}
+
 // audiences reads aud: a string, or an array of strings, none of them empty
-// (RFC 7519 §4.1.3, SEC-96).
-func audiences(value []byte) ([]string, bool) {
-	if s, ok := jose.StringValue(value); ok {
-		return []string{s}, s != ""
+// (RFC 7519 §4.1.3, SEC-96). A single one is put into one.
+func (s spellings) audiences(one *[1]string, value []byte) ([]string, bool) {
+	if text, ok := s.text(value); ok {
+		one[0] = text
+		return one[:], text != ""
 	}
 	var buf [4][]byte
 	elements, ok := jose.Elements(buf[:0], value)
@@ -199,7 +228,7 @@ func audiences(value []byte) ([]string, bool) {
 	}
 	all := make([]string, len(elements))
 	for i, e := range elements {
-		if all[i], ok = jose.StringValue(e); !ok || all[i] == "" {
+		if all[i], ok = s.text(e); !ok || all[i] == "" {
 			return nil, false
 		}
 	}

@@ -8,7 +8,7 @@ import (
 )
 
 // b64 refuses padding and spare bits that are not zero; it skips line breaks,
-// so what comes from outside passes onlyBase64URL first (SEC-92).
+// so what comes from outside is searched for them first (SEC-92).
 var b64 = base64.RawURLEncoding.Strict()
 
 // Header is the protected header of the tokens we make. Typ and Kid are left

@@ -154,10 +154,10 @@ func TestAlgorithmConfusion(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := (Key{Public: pub}).Verify(HS256, input, mac(der, input)); err != ErrKey {
+	if err := (Key{Public: pub}).Verify(HS256, input, sumHMAC(der, input)); err != ErrKey {
 		t.Errorf("HMAC under the public key = %v, want ErrKey", err)
 	}
-	if err := (Key{Public: pub, Secret: der}).Verify(HS256, input, mac(der, input)); err != ErrKey {
+	if err := (Key{Public: pub, Secret: der}).Verify(HS256, input, sumHMAC(der, input)); err != ErrKey {
 		t.Errorf("key that is both = %v, want ErrKey", err)
 	}
 	sig, err := NewRSASigner(PS256, rsaTestKey()).Sign(input)

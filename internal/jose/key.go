@@ -31,6 +31,17 @@ type Key struct {
 	Secret Secret           // HS256 only
 	X5C    [][]byte         // certificate chain in DER; written, never believed (SEC-88)
 	X5T    string           // base64url SHA-1 of X5C[0] (RFC 7517 §4.8)
+
+	mac *mac // of Secret, once Prepared
+}
+
+// Prepared returns the key with what can be computed once for many checks. The
+// secret must not change after that.
+func (k Key) Prepared() Key {
+	if k.Secret != nil {
+		k.mac = newMAC(k.Secret)
+	}
+	return k
 }
 
 // Fits reports whether the key may verify alg: that is decided by the key's
@@ -68,7 +79,10 @@ func (k Key) Verify(alg Algorithm, input, sig []byte) error {
 		return ErrKey
 	}
 	if k.Secret != nil {
-		return signatureIf(hmac.Equal(sig, mac(k.Secret, input)))
+		if k.mac == nil {
+			return signatureIf(hmac.Equal(sig, sumHMAC(k.Secret, input)))
+		}
+		return signatureIf(hmac.Equal(sig, k.mac.sum(make([]byte, 0, sha256.Size), input)))
 	}
 	switch pub := k.Public.(type) {
 	case *rsa.PublicKey:

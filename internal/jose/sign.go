@@ -11,6 +11,8 @@ import (
 	"crypto/sha256"
 	"crypto/sha512"
 	"fmt"
+	"hash"
+	"sync"
 )
 
 // Signer makes the signature octets of one algorithm with one key (RFC 7515
@@ -98,14 +100,35 @@ func NewHMACSigner(secret []byte) Signer {
 	if len(secret) < minSecret {
 		return unusable("secret shorter than 256 bits")
 	}
-	secret = append([]byte(nil), secret...)
+	m := newMAC(append([]byte(nil), secret...))
 	return signerFunc(func(input []byte) ([]byte, error) {
-		return mac(secret, input), nil
+		return m.sum(nil, input), nil
 	})
 }
 
-func mac(secret, input []byte) []byte {
+// mac computes HMACs with one secret. Its states are used again, since what
+// they have made of the secret is half of the work for a small token.
+type mac struct{ states sync.Pool }
+
+func newMAC(secret []byte) *mac {
+	return &mac{states: sync.Pool{New: func() any {
+		h := hmac.New(sha256.New, secret)
+		return &h
+	}}}
+}
+
+func sumHMAC(secret, input []byte) []byte {
 	h := hmac.New(sha256.New, secret)
 	h.Write(input)
 	return h.Sum(nil)
+}
+
+// sum appends the MAC of input to dst.
+func (m *mac) sum(dst, input []byte) []byte {
+	h := m.states.Get().(*hash.Hash)
+	(*h).Reset()
+	(*h).Write(input)
+	dst = (*h).Sum(dst)
+	m.states.Put(h)
+	return dst
 }
