@@ -132,13 +132,21 @@ func (s *Service) Userinfo(ctx context.Context, t tenant.Tenant, raw string) (Us
 // userinfoError is one answer to every token that is not good, so that it tells
 // nobody whether it was (RFC 6750 §3.1).
 func userinfoError(err error) error {
+	if bad := badToken(err); bad != nil {
+		return oauth.NewError(oauth.InvalidToken, "Unauthorized", err).WithReason(strings.ReplaceAll(bad.Error(), " ", "_"))
+	}
+	return err
+}
+
+// badToken is what err says about the token; nil when it is a fault of ours.
+func badToken(err error) error {
 	for _, bad := range []error{
 		tenant.ErrTokenMalformed, tenant.ErrTokenSignature, tenant.ErrTokenExpired,
 		tenant.ErrTokenInactive, tenant.ErrTokenInvalid,
 	} {
 		if errors.Is(err, bad) {
-			return oauth.NewError(oauth.InvalidToken, "Unauthorized", err).WithReason(strings.ReplaceAll(bad.Error(), " ", "_"))
+			return bad
 		}
 	}
-	return err
+	return nil
 }

@@ -79,6 +79,31 @@ type RevocationRequest struct {
 	TokenTypeHint string
 }
 
+// IntrospectionRequest is a decoded introspection request (RFC 7662 §2.1).
+type IntrospectionRequest struct {
+	Client        ClientAuthentication
+	Token         string
+	TokenTypeHint string
+}
+
+// Introspection is what a token is worth (RFC 7662 §2.2). Its zero value is the
+// whole answer about everything that is not active: {"active":false} (SEC-132).
+type Introspection struct {
+	Active   bool   `json:"active"`
+	Issuer   string `json:"iss,omitempty"`
+	Subject  string `json:"sub,omitempty"`
+	Audience any    `json:"aud,omitempty"`
+	ClientID string `json:"client_id,omitempty"`
+	Scope    string `json:"scope,omitempty"`
+	// ExpiresAt and IssuedAt are Unix seconds; a refresh token may have no end.
+	ExpiresAt int64 `json:"exp,omitempty"`
+	IssuedAt  int64 `json:"iat,omitempty"`
+	// ID, TokenType and Permissions are of access tokens only.
+	ID          string   `json:"jti,omitempty"`
+	TokenType   string   `json:"token_type,omitempty"`
+	Permissions []string `json:"permissions,omitempty"`
+}
+
 // AuthorizationRequest is a decoded request to the authorization endpoint
 // (RFC 6749 §4.1.1, OIDC Core §3.1.2.1). It is kept with the login transaction:
 // what the browser sends later can only name it (SEC-32).

@@ -110,6 +110,21 @@ func ParseRevocationRequest(r *http.Request) (RevocationRequest, error) {
 	return req, err
 }
 
+// ParseIntrospectionRequest reads a request to the introspection endpoint
+// (RFC 7662 §2.1). The error is an *Error.
+func ParseIntrospectionRequest(r *http.Request) (IntrospectionRequest, error) {
+	p, err := ReadBody(r)
+	if err != nil {
+		return IntrospectionRequest{}, err
+	}
+	req := IntrospectionRequest{Token: p.Text("token"), TokenTypeHint: p.Text("token_type_hint")}
+	req.Client, err = clientAuthentication(r, p)
+	if err == nil {
+		err = p.Err()
+	}
+	return req, err
+}
+
 // clientAuthentication reads who asks. Two credentials in one request are
 // refused (RFC 6749 §2.3, SEC-5); the client_id that stands in the body beside a
 // Basic header that names the same client is no second one.

@@ -20,6 +20,8 @@ type metadata struct {
 	UserinfoEndpoint            string   `json:"userinfo_endpoint"`
 	JWKSURI                     string   `json:"jwks_uri"`
 	RevocationEndpoint          string   `json:"revocation_endpoint"`
+	IntrospectionEndpoint       string   `json:"introspection_endpoint"` // RFC 8414 §2
+	IntrospectionEndpointAuth   []string `json:"introspection_endpoint_auth_methods_supported"`
 	EndSessionEndpoint          string   `json:"end_session_endpoint,omitempty"`
 	Scopes                      []string `json:"scopes_supported"`
 	ResponseTypes               []string `json:"response_types_supported"`
@@ -57,6 +59,9 @@ func (s *Server) handleDiscovery(w http.ResponseWriter, _ *http.Request, t tenan
 		UserinfoEndpoint:      t.UserinfoAudience(),
 		JWKSURI:               t.Issuer() + ".well-known/jwks.json",
 		RevocationEndpoint:    t.Issuer() + "oauth/revoke",
+		IntrospectionEndpoint: t.Issuer() + "oauth/introspect",
+		// Nobody without a credential is answered there (SEC-131).
+		IntrospectionEndpointAuth: []string{oauth.AuthSecretBasic, oauth.AuthSecretPost, oauth.AuthPrivateKeyJWT},
 		Scopes: []string{
 			"openid", "profile", "offline_access", "name", "given_name", "family_name", "nickname",
 			"email", "email_verified", "picture", "created_at", "identities", "phone", "address",

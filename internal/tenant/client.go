@@ -16,10 +16,14 @@ type Client struct {
 	Description string `json:"description,omitempty"`
 	LogoURI     string `json:"logo_uri,omitempty"`
 	// AppType is native, spa, regular_web, non_interactive, … or empty.
-	AppType        string `json:"app_type,omitempty"`
-	Global         bool   `json:"global"`
-	FirstParty     bool   `json:"is_first_party"`
-	OIDCConformant bool   `json:"oidc_conformant"`
+	AppType string `json:"app_type,omitempty"`
+	// ResourceServerIdentifier is the API that a client of type resource_server
+	// stands for: it may introspect its tokens and hear of those that end.
+	ResourceServerIdentifier string `json:"resource_server_identifier,omitempty"`
+
+	Global         bool `json:"global"`
+	FirstParty     bool `json:"is_first_party"`
+	OIDCConformant bool `json:"oidc_conformant"`
 	// Callbacks are the registered redirect URIs; the first is the default.
 	Callbacks         []string `json:"callbacks,omitempty"`
 	AllowedOrigins    []string `json:"allowed_origins,omitempty"`
