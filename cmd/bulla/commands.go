@@ -93,15 +93,62 @@ func (c keysListCommand) run(ctx context.Context, p process, load func() (config
 	if err != nil {
 		return err
 	}
-	if c.Format == "json" {
-		return writeJSON(p.stdout, keys)
+	return writeKeys(p.stdout, c.Format, keys)
+}
+
+func writeKeys(out io.Writer, format string, keys []app.Key) error {
+	if format == "json" {
+		return writeJSON(out, keys)
 	}
-	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "KID\tALGORITHM\tSTATE\tCREATED\tSIGNS SINCE\tSIGNED UNTIL")
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "KID\tALGORITHM\tSTATE\tCREATED\tSIGNS SINCE\tSIGNED UNTIL\tTOKENS\tNEEDED UNTIL")
 	for _, k := range keys {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", k.Kid, k.Algorithm, k.State, stamp(k.CreatedAt), stamp(k.CurrentSince), stamp(k.CurrentUntil))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\n", k.Kid, k.Algorithm, k.State,
+			stamp(k.CreatedAt), stamp(k.CurrentSince), stamp(k.CurrentUntil), k.Tokens, stamp(k.NeededUntil))
 	}
 	return w.Flush()
+}
+
+type keysRotateCommand struct {
+	Force  bool   `help:"Also when verifiers may not know the next key yet: they then refuse valid tokens."`
+	Format string `help:"Form of the answer: text, json." enum:"text,json" default:"text"`
+}
+
+func (c keysRotateCommand) run(ctx context.Context, p process, load func() (config.Config, error)) error {
+	cfg, err := load()
+	if err != nil {
+		return err
+	}
+	keys, err := app.NewAdmin(options(cfg, p)).RotateKeys(ctx, c.Force)
+	if err != nil {
+		return err
+	}
+	return writeKeys(p.stdout, c.Format, keys)
+}
+
+type keysRevokeCommand struct {
+	Kid   string `arg:"" help:"The key's id."`
+	Force bool   `help:"Also while tokens need the key: they end with it."`
+}
+
+func (c keysRevokeCommand) run(ctx context.Context, p process, load func() (config.Config, error)) error {
+	cfg, err := load()
+	if err != nil {
+		return err
+	}
+	return app.NewAdmin(options(cfg, p)).RevokeKey(ctx, c.Kid, c.Force)
+}
+
+type keysRestoreCommand struct {
+	Kid string `arg:"" help:"The key's id."`
+}
+
+func (c keysRestoreCommand) run(ctx context.Context, p process, load func() (config.Config, error)) error {
+	cfg, err := load()
+	if err != nil {
+		return err
+	}
+	return app.NewAdmin(options(cfg, p)).RestoreKey(ctx, c.Kid)
 }
 
 type tokenInspectCommand struct {

@@ -63,7 +63,10 @@ type commandLine struct {
 		Create userCreateCommand `cmd:"" help:"Make a user in the default database connection."`
 	} `cmd:"" help:"Users."`
 	Keys struct {
-		List keysListCommand `cmd:"" help:"List the signing keys."`
+		List    keysListCommand    `cmd:"" help:"List the signing keys."`
+		Rotate  keysRotateCommand  `cmd:"" help:"Replace the keys that sign by the next ones."`
+		Revoke  keysRevokeCommand  `cmd:"" help:"Remove a key that no longer signs from the key set."`
+		Restore keysRestoreCommand `cmd:"" help:"Publish a revoked key again, so that what it has signed is valid."`
 	} `cmd:"" help:"Signing keys."`
 	Token struct {
 		Inspect tokenInspectCommand `cmd:"" help:"Decode a token without checking it."`

@@ -59,6 +59,7 @@ func TestScripts(t *testing.T) {
 			"occupy":    cmdOccupy,
 			"newer":     cmdNewer,
 			"token":     cmdToken,
+			"kid":       cmdKid,
 		},
 	})
 }
@@ -235,6 +236,23 @@ func cmdNewer(ts *testscript.TestScript, neg bool, args []string) {
 	defer db.Close()
 	_, err = db.Exec(`INSERT INTO schema_versions (version_id, is_applied) VALUES (99999, 1)`)
 	ts.Check(err)
+}
+
+// kid FILE STATE NAME sets $NAME to the id of the only key in a state, of what
+// keys list --format json printed.
+func cmdKid(ts *testscript.TestScript, neg bool, args []string) {
+	var keys []struct{ Kid, State string }
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &keys))
+	var found []string
+	for _, k := range keys {
+		if k.State == args[1] {
+			found = append(found, k.Kid)
+		}
+	}
+	if len(found) != 1 {
+		ts.Fatalf("%d keys are %s", len(found), args[1])
+	}
+	ts.Setenv(args[2], found[0])
 }
 
 // token ENVFILE OUT gets a Management API token with the credentials that

@@ -103,6 +103,7 @@ type parts struct {
 	management *management.API
 	server     *server.Server
 	hasher     *password.Hasher
+	ring       *token.Ring
 }
 
 // Serve runs a server until ctx is done, and then drains it.
@@ -284,7 +285,7 @@ func (a *App) join() *parts {
 		Directory: st, Authorize: front, Grants: grants, Keys: ring, Management: api,
 		Ready: a.ready, Wall: a.wall, Rand: o.Rand, Logger: o.Logger, TrustedProxies: prefixes(o.Config.TrustedProxies),
 	})
-	return &parts{grants: grants, management: api, server: edge, hasher: hasher}
+	return &parts{grants: grants, management: api, server: edge, hasher: hasher, ring: ring}
 }
 
 // newManagement is the Management API; commands need it without the rest.

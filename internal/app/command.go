@@ -46,13 +46,24 @@ type Key struct {
 	CurrentSince time.Time `json:"current_since,omitzero"`
 	CurrentUntil time.Time `json:"current_until,omitzero"`
 	RevokedAt    time.Time `json:"revoked_at,omitzero"`
+	// Tokens is how many live tokens the key has signed, at most; NeededUntil is
+	// when the last one ends, of a key that no longer signs.
+	Tokens      int64     `json:"tokens"`
+	NeededUntil time.Time `json:"needed_until,omitzero"`
 }
 
 type (
 	clientRequest struct {
 		Name string `json:"name"`
 	}
-	emptyRequest struct{}
+	emptyRequest  struct{}
+	rotateRequest struct {
+		Force bool `json:"force"`
+	}
+	keyRequest struct {
+		Kid   string `json:"kid"`
+		Force bool   `json:"force"`
+	}
 	// status is what a running server says of itself to doctor.
 	status struct {
 		Version string `json:"version"`
@@ -68,6 +79,9 @@ const (
 	opManagementClient = "management-client"
 	opUserCreate       = "user-create"
 	opKeysList         = "keys-list"
+	opKeysRotate       = "keys-rotate"
+	opKeysRevoke       = "keys-revoke"
+	opKeysRestore      = "keys-restore"
 	opStatus           = "status"
 )
 
@@ -75,11 +89,12 @@ const (
 type operator struct {
 	data       *data
 	management *management.API
+	ring       *token.Ring
 	opts       Options
 }
 
 func (a *App) operations() operations {
-	return (&operator{data: a.data, management: a.parts.management, opts: a.opts}).operations()
+	return (&operator{data: a.data, management: a.parts.management, ring: a.parts.ring, opts: a.opts}).operations()
 }
 
 func (o *operator) operations() operations {
@@ -87,6 +102,9 @@ func (o *operator) operations() operations {
 		opManagementClient: operation(o.managementClient),
 		opUserCreate:       operation(o.createUser),
 		opKeysList:         operation(o.keys),
+		opKeysRotate:       operation(o.rotateKeys),
+		opKeysRevoke:       operation(o.revokeKey),
+		opKeysRestore:      operation(o.restoreKey),
 		opStatus:           operation(o.status),
 	}
 }
@@ -124,14 +142,69 @@ func (o *operator) keys(ctx context.Context, _ emptyRequest) ([]Key, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := o.ring.Flush(ctx); err != nil {
+		return nil, err
+	}
+	hanging, err := o.data.keyring(o.opts.Clock).Dependents(ctx, t)
+	if err != nil {
+		return nil, err
+	}
 	out := make([]Key, len(keys))
 	for i, k := range keys {
 		out[i] = Key{
 			Kid: k.Kid, Algorithm: k.Algorithm, State: string(k.State),
 			CreatedAt: k.CreatedAt, CurrentSince: k.CurrentSince, CurrentUntil: k.CurrentUntil, RevokedAt: k.RevokedAt,
+			Tokens: hanging[k.Kid].Tokens, NeededUntil: hanging[k.Kid].Until,
 		}
 	}
 	return out, nil
+}
+
+func (o *operator) rotateKeys(ctx context.Context, in rotateRequest) ([]Key, error) {
+	t, err := o.data.tenantNow(ctx, o.opts.Config)
+	if err != nil {
+		return nil, err
+	}
+	_, err = o.data.keyring(o.opts.Clock).Rotate(ctx, t, in.Force, keyEvent(o.opts.Clock))
+	var early *token.EarlyError
+	if errors.As(err, &early) {
+		return nil, fmt.Errorf("%w; wait, or use --force", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return o.keys(ctx, emptyRequest{})
+}
+
+func (o *operator) revokeKey(ctx context.Context, in keyRequest) (emptyRequest, error) {
+	t, err := o.data.tenantNow(ctx, o.opts.Config)
+	if err != nil {
+		return emptyRequest{}, err
+	}
+	if err := o.ring.Flush(ctx); err != nil { // so that the answer counts what was just signed
+		return emptyRequest{}, err
+	}
+	_, err = o.data.keyring(o.opts.Clock).Revoke(ctx, t, in.Kid, in.Force, keyEvent(o.opts.Clock))
+	var needed *token.NeededError
+	if errors.As(err, &needed) {
+		return emptyRequest{}, fmt.Errorf("%w; wait, or end them with --force", err)
+	}
+	return emptyRequest{}, keyError(err, in.Kid)
+}
+
+func (o *operator) restoreKey(ctx context.Context, in keyRequest) (emptyRequest, error) {
+	t, err := o.data.tenantNow(ctx, o.opts.Config)
+	if err != nil {
+		return emptyRequest{}, err
+	}
+	return emptyRequest{}, keyError(o.data.keyring(o.opts.Clock).Restore(ctx, t, in.Kid, keyEvent(o.opts.Clock)), in.Kid)
+}
+
+func keyError(err error, kid string) error {
+	if errors.Is(err, tenant.ErrNotFound) {
+		return fmt.Errorf("there is no signing key %q; see bulla keys list", kid)
+	}
+	return err
 }
 
 func (o *operator) status(ctx context.Context, _ emptyRequest) (status, error) {
@@ -170,6 +243,26 @@ func (a *Admin) Keys(ctx context.Context) ([]Key, error) {
 	return ask[[]Key](ctx, a, opKeysList, emptyRequest{})
 }
 
+// RotateKeys replaces the keys that sign by the next ones and lists the keys. A
+// next key that verifiers may not know yet is an error that says when it can be
+// used, unless force is set.
+func (a *Admin) RotateKeys(ctx context.Context, force bool) ([]Key, error) {
+	return ask[[]Key](ctx, a, opKeysRotate, rotateRequest{Force: force})
+}
+
+// RevokeKey removes a previous key from the key set; while tokens need it only
+// with force.
+func (a *Admin) RevokeKey(ctx context.Context, kid string, force bool) error {
+	_, err := ask[emptyRequest](ctx, a, opKeysRevoke, keyRequest{Kid: kid, Force: force})
+	return err
+}
+
+// RestoreKey publishes a revoked key again; it does not sign.
+func (a *Admin) RestoreKey(ctx context.Context, kid string) error {
+	_, err := ask[emptyRequest](ctx, a, opKeysRestore, keyRequest{Kid: kid})
+	return err
+}
+
 func ask[Out any](ctx context.Context, a *Admin, name string, in any) (Out, error) {
 	var out Out
 	raw, err := json.Marshal(in)
@@ -198,7 +291,7 @@ func (a *Admin) callHere(ctx context.Context, name string, raw json.RawMessage) 
 	defer func() { err = errors.Join(err, d.store.Close()) }()
 	ring := token.NewRing(d.store, d.vault)
 	hasher := password.NewHasher(password.Options{Rand: a.opts.Rand})
-	o := &operator{data: d, opts: a.opts, management: newManagement(d, ring, hasher, nobody{}, a.opts)}
+	o := &operator{data: d, opts: a.opts, ring: ring, management: newManagement(d, ring, hasher, nobody{}, a.opts)}
 	result, err := o.operations()[name](ctx, raw)
 	if err != nil {
 		return nil, err

@@ -75,23 +75,6 @@ func (d *data) found(ctx context.Context, domain string, clk clock.Clock, rand i
 	return t, t.Issuer() + setupPath + value, nil
 }
 
-// prepareNextKeys gives every tenant without one a key that is published before
-// it signs (D7). It is done just after the start, because making an RSA key
-// takes longer than everything else in it.
-func (d *data) prepareNextKeys(ctx context.Context, clk clock.Clock) error {
-	for _, t := range d.tenants {
-		e := tenant.Event{At: clk.Now(), Type: audit.KeyStateChanged, Description: audit.Description(audit.KeyStateChanged)}
-		if err := d.keyring(clk).Ensure(ctx, t, defaultAlgorithm, e); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (d *data) keyring(clk clock.Clock) *token.Keyring {
-	return token.NewKeyring(d.store, d.vault, clk)
-}
-
 // newID is 24 hex digits: opaque, and fit for every place an id stands in.
 func newID(rand io.Reader) (string, error) {
 	var b [12]byte

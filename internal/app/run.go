@@ -78,11 +78,7 @@ func (a *App) announce() {
 
 // startLoops starts what runs beside the requests until ctx is done.
 func (a *App) startLoops(ctx context.Context, loops *sync.WaitGroup) {
-	loops.Go(func() {
-		if err := a.data.prepareNextKeys(ctx, a.opts.Clock); err != nil && ctx.Err() == nil {
-			a.log.Error("no next signing key could be made; the next start tries again", "error", err)
-		}
-	})
+	loops.Go(func() { a.keepKeys(ctx) })
 	if a.node != nil && !a.opts.Config.Embedded() {
 		loops.Go(func() { a.node.follow(ctx, a.data.store.DatabaseTime, a.log) })
 	}

@@ -43,6 +43,12 @@ type Hashes interface {
 type Keyring interface {
 	// Ensure gives the tenant keys for an algorithm unless it has them.
 	Ensure(ctx context.Context, t tenant.Tenant, alg string, e tenant.Event) error
+	// Rotate replaces the keys that sign by the next ones and gives the RSA key
+	// that is next now; with force it does not wait until verifiers know them.
+	Rotate(ctx context.Context, t tenant.Tenant, force bool, e tenant.Event) (tenant.SigningKey, error)
+	// Revoke removes a previous key from the key set, with force also while
+	// tokens need it. It is tenant.ErrConflict for a key in another state.
+	Revoke(ctx context.Context, t tenant.Tenant, kid string, force bool, e tenant.Event) (tenant.SigningKey, error)
 }
 
 // Clock tells the time.

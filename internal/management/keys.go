@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/pem"
+	"errors"
 	"net/http"
 	"strings"
 	"time"
@@ -68,7 +69,41 @@ func (a *API) keys() group {
 				return nil, errNoSigningKey
 			},
 		},
+		{
+			method: http.MethodPost, path: "/keys/signing/rotate", title: "Rotate the Application Signing Key",
+			doc: "Replaces the keys that sign by the next ones, at once: verifiers that keep a key set may not know a key that " +
+				"was published lately, which an event then says. Answers with the key that is next now.",
+			scopes: []string{"create:signing_keys", "update:signing_keys"}, status: http.StatusCreated, answer: one(key),
+			serve: func(c *call) (any, error) {
+				next, err := c.keyring.Rotate(c.ctx, c.t, true, c.written(nil))
+				if err != nil {
+					return nil, err
+				}
+				return signingKeyName(next), nil
+			},
+		},
+		{
+			method: http.MethodPut, path: "/keys/signing/{kid}/revoke", title: "Revoke an Application Signing Key by its key id",
+			doc:    "Removes a previous key from the key set, for good and also while tokens need it: they end with it.",
+			scopes: []string{"update:signing_keys"}, status: http.StatusOK, answer: one(key),
+			serve: func(c *call) (any, error) {
+				k, err := c.keyring.Revoke(c.ctx, c.t, c.path["kid"], true, c.written(nil))
+				if errors.Is(err, tenant.ErrConflict) {
+					return nil, badRequest("invalid_signing_key_state", "Only a previous signing key can be revoked.")
+				}
+				if err != nil {
+					return nil, meaning(err, errNoSigningKey, nil)
+				}
+				return signingKeyName(k), nil
+			},
+		},
 	}}
+}
+
+// signingKeyName is the answer of what moves keys.
+func signingKeyName(k tenant.SigningKey) *object {
+	cert, _ := certificatePEM(k.Certificate)
+	return obj("cert", cert, "kid", k.Kid)
 }
 
 // signingKeyViews lists current, next, previous and the last three revoked keys.

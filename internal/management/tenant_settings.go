@@ -102,6 +102,11 @@ func tenantSettingsResource() *resource {
 				f("mode", oneOf("allow", "deny"), "allow: only these; deny: all but these"),
 			).orNull(), "Countries that phone numbers may be of"),
 			f("universal_login", free(), "Settings of the login pages"),
+			f("signing_keys", closed(
+				f("rotation_interval", integer().between(0, 315360000), "Age in seconds at which a signing key is replaced; 0, as unless set: by call only"),
+				f("publication_time", integer().between(0, 31536000), "Seconds a key is published before it signs, unless forced; 86400 unless set, and never less than caches keep a key set"),
+				f("rsa_bits", integer().between(2048, 4096), "Size of new RSA keys: 2048 unless set, 3072 or 4096"),
+			), "The ring of signing keys"),
 			f("refresh_token_limit", integer().between(1, 200), "Live refresh tokens of one user with one client; one more ends the oldest. 200 unless set"),
 		},
 	}
@@ -177,6 +182,9 @@ func (c *call) updateSettings() (any, error) {
 			return s, err
 		}
 		doc := patchSettings(before, c.body)
+		if bits := doc.child("signing_keys").number("rsa_bits"); bits != 0 && bits != 2048 && bits != 3072 && bits != 4096 {
+			return s, invalid("signing_keys.rsa_bits must be 2048, 3072 or 4096.")
+		}
 		var changed tenant.Settings
 		if err := json.Unmarshal(doc.bytes(), &changed); err != nil {
 			return s, err

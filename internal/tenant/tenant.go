@@ -53,8 +53,47 @@ type Settings struct {
 	// RefreshTokenLimit is how many live families one user has with one client,
 	// 1 to 200; zero means 200 (SEC-112).
 	RefreshTokenLimit int `json:"refresh_token_limit,omitempty"`
+	// SigningKeys are the settings of the key ring; nil is their zero value.
+	SigningKeys *KeySettings `json:"signing_keys,omitempty"`
 
 	Document json.RawMessage `json:"-"`
+}
+
+// KeySettings are a tenant's settings of its signing keys.
+type KeySettings struct {
+	// RotationIntervalSeconds is the age at which a key is replaced; zero: only
+	// by call.
+	RotationIntervalSeconds int64 `json:"rotation_interval,omitempty"`
+	// PublicationTimeSeconds is how long a key is published before it signs;
+	// zero means 86400, and less than KeySetLifetime is as much as that.
+	PublicationTimeSeconds int64 `json:"publication_time,omitempty"`
+	// RSABits is the size of new RSA keys: 2048 (default), 3072 or 4096.
+	RSABits int `json:"rsa_bits,omitempty"`
+}
+
+// KeyRotationInterval is the age at which a signing key is replaced; zero: only by call.
+func (s Settings) KeyRotationInterval() time.Duration {
+	if s.SigningKeys == nil {
+		return 0
+	}
+	return time.Duration(max(s.SigningKeys.RotationIntervalSeconds, 0)) * time.Second
+}
+
+// KeyPublicationTime is how long a key is published before it signs (SEC-141).
+// Many verifiers keep a key set for 10 to 15 minutes whatever we announce.
+func (s Settings) KeyPublicationTime() time.Duration {
+	if s.SigningKeys == nil || s.SigningKeys.PublicationTimeSeconds <= 0 {
+		return 24 * time.Hour
+	}
+	return max(time.Duration(s.SigningKeys.PublicationTimeSeconds)*time.Second, KeySetLifetime)
+}
+
+// RSABits is the size of new RSA keys (SEC-78).
+func (s Settings) RSABits() int {
+	if s.SigningKeys != nil && (s.SigningKeys.RSABits == 3072 || s.SigningKeys.RSABits == 4096) {
+		return s.SigningKeys.RSABits
+	}
+	return 2048
 }
 
 // Cookie is the mode of the session cookie: persistent (default) or non-persistent.

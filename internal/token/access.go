@@ -14,7 +14,7 @@ import (
 
 const (
 	// MaxLifetime is the longest life of an access or ID token (tokens.md §5, SEC-85).
-	MaxLifetime = 30 * 24 * time.Hour
+	MaxLifetime = tenant.MaxTokenLifetime
 	// MaxSize is the longest token, in bytes (SEC-82).
 	MaxSize = 8 << 10
 )
@@ -106,7 +106,7 @@ func (m *Minter) AccessToken(ctx context.Context, t tenant.Tenant, a AccessToken
 		}
 		return sign(hmacEncoder(typ, []byte(secret)), b)
 	}
-	e, err := s.encoder(alg, typ)
+	e, err := m.ring.encoder(ctx, t, s, alg, typ, a.IssuedAt, a.ExpiresAt)
 	if err != nil {
 		return "", fmt.Errorf("mint access token: %w", err)
 	}

@@ -21,7 +21,11 @@ type keyring struct {
 	signing []tenant.SigningKey
 	secrets []tenant.Secret
 	reads   int
-	fault   error
+	// extended, counts and served are what the ring reported.
+	extended []string
+	counts   []tenant.SignatureCount
+	served   [][]string
+	fault    error
 }
 
 func (k *keyring) SigningKeys(context.Context, string) ([]tenant.SigningKey, error) {
@@ -36,6 +40,29 @@ func (k *keyring) Secrets(context.Context, string, string) ([]tenant.Secret, err
 	defer k.mu.Unlock()
 	k.reads++
 	return append([]tenant.Secret(nil), k.secrets...), k.fault
+}
+
+func (k *keyring) ExtendSigningKey(_ context.Context, _, kid string, life time.Duration) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.extended = append(k.extended, kid+" "+life.String())
+	return k.fault
+}
+
+func (k *keyring) CountSignatures(_ context.Context, _ string, counts []tenant.SignatureCount) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.fault == nil {
+		k.counts = append(k.counts, counts...)
+	}
+	return k.fault
+}
+
+func (k *keyring) KeySetServed(_ context.Context, _ string, kids []string) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.served = append(k.served, kids)
+	return k.fault
 }
 
 var errStorage = errors.New("disk on fire")

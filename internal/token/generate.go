@@ -40,12 +40,9 @@ func family(alg string) string {
 	return ""
 }
 
-const (
-	rsaBits = 2048 // SEC-78
-	// certificateYears is how long the vendor's certificates live
-	// (keys-and-validation.md §1.4).
-	certificateYears = 13
-)
+// certificateYears is how long the vendor's certificates live
+// (keys-and-validation.md §1.4).
+const certificateYears = 13
 
 // NewSigningKey makes a key pair for alg (RSA or one of its algorithms, ES256,
 // EdDSA) in the given state, sealed, at now. An RSA key comes with the
@@ -59,7 +56,7 @@ func NewSigningKey(ctx context.Context, v Vault, t tenant.Tenant, alg string, st
 	var err error
 	switch k.Algorithm {
 	case familyRSA:
-		private, err = rsa.GenerateKey(rand.Reader, rsaBits)
+		private, err = rsa.GenerateKey(rand.Reader, t.Settings.RSABits())
 	case familyES256:
 		private, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	case familyEdDSA:

@@ -69,7 +69,7 @@ func (m *Minter) IDToken(ctx context.Context, t tenant.Tenant, i IDToken) (strin
 		if err != nil {
 			return "", err
 		}
-		if e, err = s.encoder(alg, typJWT); err != nil {
+		if e, err = m.ring.encoder(ctx, t, s, alg, typJWT, i.IssuedAt, i.ExpiresAt); err != nil {
 			return "", fmt.Errorf("mint ID token: %w", err)
 		}
 	}

@@ -4,7 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"maps"
+	"time"
 
 	"github.com/bulla-auth/bulla/internal/clock"
 	"github.com/bulla-auth/bulla/internal/jose"
@@ -17,6 +18,15 @@ type KeyStore interface {
 	// AddSigningKey is tenant.ErrExists when the kid, or the one place of a
 	// current or a next key of its algorithm, is taken.
 	AddSigningKey(ctx context.Context, k tenant.SigningKey, e tenant.Event) error
+	// RotateSigningKeys is tenant.ErrConflict when a key is not where r says, or
+	// tenant.ErrExists when the new one's place is taken.
+	RotateSigningKeys(ctx context.Context, r tenant.KeyRotation) error
+	ChangeSigningKey(ctx context.Context, c tenant.KeyChange) error
+	// Signatures lists what keys have signed that is alive at now.
+	Signatures(ctx context.Context, tenantID string, now time.Time) ([]tenant.SignatureCount, error)
+	// FirstKeySet lists the keys of the first key set that was served;
+	// tenant.ErrNotFound when none has been.
+	FirstKeySet(ctx context.Context, tenantID string) ([]string, error)
 }
 
 // Keyring is the writing side of the key rings: it makes keys and moves them
@@ -54,7 +64,7 @@ func (r *Keyring) Ensure(ctx context.Context, t tenant.Tenant, alg string, e ten
 		return fmt.Errorf("list signing keys of tenant %s: %w", t.ID, err)
 	}
 	for _, state := range []tenant.KeyState{tenant.KeyCurrent, tenant.KeyNext} {
-		if slices.ContainsFunc(keys, func(k tenant.SigningKey) bool { return k.Algorithm == f && k.State == state }) {
+		if find(keys, f, state) != nil {
 			continue
 		}
 		if err := r.add(ctx, t, f, state, e); err != nil {
@@ -80,6 +90,16 @@ func (r *Keyring) add(ctx context.Context, t tenant.Tenant, family string, state
 // keyEvent is e as the report of what became of k.
 func keyEvent(e tenant.Event, t tenant.Tenant, k tenant.SigningKey) tenant.Event {
 	e.TenantID = t.ID
-	e.Details = map[string]any{"kid": k.Kid, "algorithm": k.Algorithm, "state": string(k.State)}
+	return withDetails(e, map[string]any{"kid": k.Kid, "algorithm": k.Algorithm, "state": string(k.State)})
+}
+
+// withDetails is e with more details; the frame it came from keeps its own.
+func withDetails(e tenant.Event, more map[string]any) tenant.Event {
+	details := maps.Clone(e.Details)
+	if details == nil {
+		details = make(map[string]any, len(more))
+	}
+	maps.Copy(details, more)
+	e.Details = details
 	return e
 }

@@ -2,6 +2,7 @@ package token
 
 import (
 	"context"
+	"time"
 
 	"github.com/bulla-auth/bulla/internal/tenant"
 )
@@ -12,6 +13,13 @@ type Keys interface {
 	SigningKeys(ctx context.Context, tenantID string) ([]tenant.SigningKey, error)
 	// Secrets lists all versions of a tenant secret, newest first.
 	Secrets(ctx context.Context, tenantID, purpose string) ([]tenant.Secret, error)
+	// ExtendSigningKey records that a key is about to sign a token of this life;
+	// an error means that it must not.
+	ExtendSigningKey(ctx context.Context, tenantID, kid string, lifetime time.Duration) error
+	// CountSignatures adds to what keys have signed.
+	CountSignatures(ctx context.Context, tenantID string, counts []tenant.SignatureCount) error
+	// KeySetServed records which keys the first key set that is served holds.
+	KeySetServed(ctx context.Context, tenantID string, kids []string) error
 }
 
 // Vault opens and seals the tenant's secrets and derives its keys; seal.Vault is one.

@@ -19,6 +19,9 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/bulla-auth/bulla/internal/jose"
 	"github.com/bulla-auth/bulla/internal/tenant"
@@ -34,6 +37,9 @@ type Ring struct {
 	keys  Keys
 	vault Vault
 	cache perTenant[ringState]
+	// served holds the tenants whose first key set has been recorded.
+	served sync.Map
+	tally  tally
 }
 
 // NewRing is a Ring whose keys are found in keys and opened by v.
@@ -45,12 +51,18 @@ type ringState struct {
 	published []*ringKey
 	byKid     map[string]*ringKey
 	// encoders of the current keys, one for each algorithm and type.
-	encoders map[encoderName]*jose.Encoder
+	encoders map[encoderName]signing
 	jwks     []byte
 	// opaque seals opaque tokens, authorization is the key of the first part of
 	// a jti.
 	opaque        cipher.AEAD
 	authorization []byte
+}
+
+// signing is a key that signs with one algorithm and type.
+type signing struct {
+	encoder *jose.Encoder
+	key     *ringKey
 }
 
 type encoderName struct {
@@ -63,6 +75,9 @@ type ringKey struct {
 	record  tenant.SigningKey
 	public  crypto.PublicKey
 	private crypto.Signer // only of keys that sign or have signed here
+	// longest is the longest life of a token the key has signed, a
+	// time.Duration, as far as this node knows.
+	longest *atomic.Int64
 	x5c     [][]byte
 	x5t     string
 }
@@ -107,7 +122,7 @@ func (r *Ring) load(ctx context.Context, t tenant.Tenant, old *ringState) (*ring
 	if err != nil {
 		return nil, err
 	}
-	s := &ringState{byKid: make(map[string]*ringKey), encoders: make(map[encoderName]*jose.Encoder)}
+	s := &ringState{byKid: make(map[string]*ringKey), encoders: make(map[encoderName]signing)}
 	for _, record := range records {
 		if record.State == tenant.KeyRevoked {
 			continue
@@ -154,7 +169,8 @@ func (r *Ring) parse(ctx context.Context, t tenant.Tenant, record tenant.Signing
 			return &again, nil
 		}
 	}
-	k := &ringKey{record: record}
+	k := &ringKey{record: record, longest: new(atomic.Int64)}
+	k.longest.Store(int64(record.LongestLifetime))
 	der, err := base64.StdEncoding.DecodeString(record.Public)
 	if err != nil {
 		return nil, fmt.Errorf("read public key: %w", err)
@@ -233,18 +249,32 @@ func (s *ringState) addEncoders(k *ringKey) {
 			signer = jose.NewEdSigner(key)
 		}
 		for _, typ := range []string{typJWT, typAccess} {
-			s.encoders[encoderName{alg, typ}] = jose.NewEncoder(jose.Header{Alg: alg, Typ: typ, Kid: k.record.Kid}, signer)
+			s.encoders[encoderName{alg, typ}] = signing{
+				encoder: jose.NewEncoder(jose.Header{Alg: alg, Typ: typ, Kid: k.record.Kid}, signer), key: k,
+			}
 		}
 	}
 }
 
-// encoder is that of the current key for alg and typ, or ErrNoKey.
-func (s *ringState) encoder(alg jose.Algorithm, typ string) (*jose.Encoder, error) {
-	e := s.encoders[encoderName{alg, typ}]
-	if e == nil {
+// encoder is that of the tenant's current key for alg and typ, or ErrNoKey. That
+// the key signs a token of this life is counted, and a longer one than ever is
+// first recorded: its key must not be removed while the token lives (SEC-141).
+func (r *Ring) encoder(ctx context.Context, t tenant.Tenant, s *ringState, alg jose.Algorithm, typ string, issued, expires time.Time) (*jose.Encoder, error) {
+	by, ok := s.encoders[encoderName{alg, typ}]
+	if !ok {
 		return nil, fmt.Errorf("%w for %s", ErrNoKey, alg)
 	}
-	return e, nil
+	kid, life := by.key.record.Kid, int64(expires.Sub(issued))
+	if known := by.key.longest.Load(); life > known {
+		if err := r.keys.ExtendSigningKey(ctx, t.ID, kid, time.Duration(life)); err != nil {
+			return nil, fmt.Errorf("record the life of a token of key %s: %w", kid, err)
+		}
+		for known < life && !by.key.longest.CompareAndSwap(known, life) {
+			known = by.key.longest.Load()
+		}
+	}
+	r.tally.add(t.ID, kid, expires)
+	return by.encoder, nil
 }
 
 // document is the JWKS: public members only, never a symmetric key (SEC-140).
@@ -270,6 +300,17 @@ func (r *Ring) JWKS(ctx context.Context, t tenant.Tenant) ([]byte, error) {
 	}
 	if len(s.published) == 0 {
 		return nil, ErrNoKey
+	}
+	// Recorded before the first set leaves: a verifier can hold no older one.
+	if _, ok := r.served.Load(t.ID); !ok {
+		kids := make([]string, len(s.published))
+		for i, k := range s.published {
+			kids[i] = k.record.Kid
+		}
+		if err := r.keys.KeySetServed(ctx, t.ID, kids); err != nil {
+			return nil, fmt.Errorf("record the first key set of tenant %s: %w", t.ID, err)
+		}
+		r.served.Store(t.ID, nil)
 	}
 	return s.jwks, nil
 }

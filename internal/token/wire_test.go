@@ -4,10 +4,14 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/bulla-auth/bulla/authtest"
+	"github.com/bulla-auth/bulla/internal/tenant"
 	"github.com/bulla-auth/bulla/verify"
 )
 
@@ -138,5 +142,132 @@ func TestKeysOfAlgorithmOnce(t *testing.T) {
 	}
 	if got := published(t, srv)[0]; got != "RSA RS256" {
 		t.Errorf("the key set begins with %s: some SDKs read the first key alone", got)
+	}
+}
+
+// The vendor's calls: rotate at once, with an event that warns; revoke a
+// previous key, and no other (management-endpoints.md §10).
+func TestRotateByAPI(t *testing.T) {
+	t.Parallel()
+	srv := authtest.Start(t)
+	const identifier = "https://api.example/"
+	srv.CreateAPI(t, identifier)
+	c := machine(t, srv, identifier)
+	type key struct {
+		Kid, Cert, Thumbprint            string
+		Current, Next, Previous, Revoked bool
+	}
+	list := func() map[string]key {
+		t.Helper()
+		var keys []key
+		srv.Manage(t, http.MethodGet, "keys/signing", nil, &keys)
+		out := map[string]key{}
+		for _, k := range keys {
+			switch {
+			case k.Current:
+				out["current"] = k
+			case k.Next:
+				out["next"] = k
+			case k.Previous:
+				out["previous"] = k
+			case k.Revoked:
+				out["revoked"] = k
+			}
+		}
+		return out
+	}
+	v := verifier(t, srv, identifier)
+	raw := srv.ClientCredentials(t, c, identifier).AccessToken
+	if _, err := v.Verify(t.Context(), raw); err != nil {
+		t.Fatal(err)
+	}
+	before := list()
+	resp := srv.TryManage(t, http.MethodPost, "keys/signing/rotate", nil)
+	var rotated key
+	if resp.JSON(t, &rotated); resp.Status != http.StatusCreated {
+		t.Fatalf("rotate: %s", resp)
+	}
+	after := list()
+	if after["previous"].Kid != before["current"].Kid || after["current"].Kid == before["current"].Kid {
+		t.Errorf("current was %s; now previous is %s and current %s", before["current"].Kid, after["previous"].Kid, after["current"].Kid)
+	}
+	if rotated.Kid != after["next"].Kid || rotated.Cert != after["next"].Cert || !strings.HasPrefix(rotated.Cert, "-----BEGIN CERTIFICATE-----\r\n") {
+		t.Errorf("rotate answered %s, next is %s", rotated.Kid, after["next"].Kid)
+	}
+	// A verifier that holds the set from before still takes the older token, and
+	// finds the new key.
+	for _, raw := range []string{raw, srv.ClientCredentials(t, c, identifier).AccessToken} {
+		if _, err := v.Verify(t.Context(), raw); err != nil {
+			t.Errorf("after the rotation: %v", err)
+		}
+	}
+	for state, want := range map[string]int{"current": http.StatusBadRequest, "next": http.StatusBadRequest, "previous": http.StatusOK} {
+		if resp := srv.TryManage(t, http.MethodPut, "keys/signing/"+after[state].Kid+"/revoke", nil); resp.Status != want {
+			t.Errorf("revoke the %s key: %s, want %d", state, resp, want)
+		}
+	}
+	srv.Advance(24 * time.Hour) // our own token was signed by it too, and is gone
+	for _, kid := range []string{after["previous"].Kid, "nobody"} {
+		want := http.StatusNotFound
+		if kid != "nobody" {
+			want = http.StatusBadRequest
+		}
+		if resp := srv.TryManage(t, http.MethodPut, "keys/signing/"+kid+"/revoke", nil); resp.Status != want {
+			t.Errorf("revoke %s: %s, want %d", kid, resp, want)
+		}
+	}
+	if _, err := verifier(t, srv, identifier).Verify(t.Context(), raw); err == nil {
+		t.Error("a token of the revoked key is valid for who fetches the set now")
+	}
+	if got := list()["revoked"].Kid; got != after["previous"].Kid {
+		t.Errorf("revoked is %q, want %s", got, after["previous"].Kid)
+	}
+	for range 2 { // a key that was in no set yet signs at once
+		srv.Manage(t, http.MethodPost, "keys/signing/rotate", nil, nil)
+	}
+	var events []struct{ Description string }
+	srv.Manage(t, http.MethodGet, "logs?per_page=50", nil, &events)
+	if !slices.ContainsFunc(events, func(e struct{ Description string }) bool {
+		return strings.Contains(e.Description, "before verifiers have had time")
+	}) {
+		t.Errorf("no event warns of the early rotation: %v", events)
+	}
+}
+
+// The publication time is never under what the key set's answer lets caches do.
+func TestAnnouncedCacheLife(t *testing.T) {
+	t.Parallel()
+	srv := authtest.Start(t)
+	resp := srv.Get(t, "/.well-known/jwks.json")
+	var life time.Duration
+	for _, directive := range strings.Split(resp.Header.Get("Cache-Control"), ", ") {
+		name, value, _ := strings.Cut(directive, "=")
+		if seconds, err := strconv.Atoi(value); err == nil && (name == "max-age" || name == "stale-while-revalidate") {
+			life += time.Duration(seconds) * time.Second
+		}
+	}
+	if life != tenant.KeySetLifetime || life == 0 {
+		t.Errorf("the key set may be cached for %v, the key ring counts on %v", life, tenant.KeySetLifetime)
+	}
+	if resp.Header.Get("ETag") == "" {
+		t.Error("no ETag")
+	}
+}
+
+// Key settings over HTTP: what they take and refuse.
+func TestKeySettings(t *testing.T) {
+	t.Parallel()
+	srv := authtest.Start(t)
+	for body, want := range map[string]int{
+		`{"rotation_interval":7776000,"publication_time":86400,"rsa_bits":3072}`: http.StatusOK,
+		`{"rsa_bits":2500}`:        http.StatusBadRequest,
+		`{"rsa_bits":1024}`:        http.StatusBadRequest,
+		`{"publication_time":-1}`:  http.StatusBadRequest,
+		`{"rotation_intervall":1}`: http.StatusBadRequest,
+	} {
+		resp := srv.TryManage(t, http.MethodPatch, "tenants/settings", map[string]any{"signing_keys": json.RawMessage(body)})
+		if resp.Status != want {
+			t.Errorf("%s: %s, want %d", body, resp, want)
+		}
 	}
 }
