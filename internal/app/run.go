@@ -79,6 +79,7 @@ func (a *App) announce() {
 // startLoops starts what runs beside the requests until ctx is done.
 func (a *App) startLoops(ctx context.Context, loops *sync.WaitGroup) {
 	loops.Go(func() { a.keepKeys(ctx) })
+	loops.Go(func() { a.parts.management.RunJobs(ctx) })
 	if a.node != nil && !a.opts.Config.Embedded() {
 		loops.Go(func() { a.node.follow(ctx, a.data.store.DatabaseTime, a.log) })
 	}

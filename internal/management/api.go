@@ -83,6 +83,9 @@ type API struct {
 	rand       io.Reader
 	log        *slog.Logger
 
+	// wake tells RunJobs that there is a job.
+	wake chan struct{}
+
 	table   *table
 	openAPI []byte
 }
@@ -93,6 +96,7 @@ func New(o Options) *API {
 	a := &API{
 		store: o.Store, auth: o.Authenticator, vault: o.Vault, passwords: o.Passwords, hashes: o.Hashes, keyring: o.Keyring,
 		thumbprint: o.Thumbprint, clock: o.Clock, rand: o.Rand, log: o.Logger,
+		wake: make(chan struct{}, 1),
 	}
 	a.table = newTable([]group{
 		a.clients(),
@@ -101,10 +105,12 @@ func New(o Options) *API {
 		a.connections(),
 		a.deviceCredentials(),
 		a.grants(),
+		a.jobs(),
 		a.keys(),
 		a.logs(),
 		a.refreshTokens(),
 		a.resourceServers(),
+		a.sessions(),
 		a.tenantSettings(),
 		a.users(),
 		a.description(),

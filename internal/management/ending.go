@@ -30,7 +30,7 @@ func (c *call) end(id, reason string, remove func(context.Context, tenant.Deleti
 // deletion is the end of id. failed tells afterwards whether a family could not
 // be named for the denylist.
 func (c *call) deletion(id, reason string) (d tenant.Deletion, failed func() error, err error) {
-	hash, failed, err := c.familyHash()
+	hash, failed, err := c.familyHash(c.ctx, c.t)
 	if err != nil {
 		return d, nil, err
 	}
@@ -43,14 +43,14 @@ func (c *call) deletion(id, reason string) (d tenant.Deletion, failed func() err
 
 // familyHash names families for the denylist. The key is fetched here, before
 // anything is written, so that the store's calls only compute.
-func (c *call) familyHash() (hash func(tenant.FamilyID) string, failed func() error, err error) {
-	if _, err := c.hashes.AuthorizationHash(c.ctx, c.t, "warm"); err != nil {
+func (a *API) familyHash(ctx context.Context, t tenant.Tenant) (hash func(tenant.FamilyID) string, failed func() error, err error) {
+	if _, err := a.hashes.AuthorizationHash(ctx, t, "warm"); err != nil {
 		return nil, nil, err
 	}
 	var mu sync.Mutex
 	var problem error
 	hash = func(id tenant.FamilyID) string {
-		h, err := c.hashes.AuthorizationHash(c.ctx, c.t, string(id))
+		h, err := a.hashes.AuthorizationHash(ctx, t, string(id))
 		if err != nil {
 			mu.Lock()
 			problem = errors.Join(problem, err)

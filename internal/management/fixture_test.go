@@ -38,6 +38,8 @@ type fixture struct {
 	grants  *grant.Service
 	minter  *token.Minter
 	refresh *token.Refresh
+	ring    *token.Ring
+	hasher  *password.Hasher
 	// host is the tenant requests go to.
 	host string
 	// all is a token with every scope.
@@ -111,16 +113,22 @@ func start(t testing.TB) *fixture {
 		Store: f.store, Minter: f.minter, Ring: ring, Refresh: f.refresh, Secrets: f.vault,
 		Passwords: hasher, Rules: noRules{}, Clock: f.clock, Rand: rand.Reader, Logger: slog.New(slog.DiscardHandler),
 	})
-	f.api = management.New(management.Options{
-		Store: f.store, Authenticator: f.grants, Vault: f.vault, Passwords: hasher, Hashes: ring, Keyring: token.NewKeyring(f.store, f.vault, f.clock),
-		Thumbprint: jose.Thumbprint, Clock: f.clock, Rand: rand.Reader, Logger: slog.New(slog.DiscardHandler),
-	})
+	f.ring, f.hasher = ring, hasher
+	f.api = f.newAPI()
 	id, secret, err := f.api.MachineClient(t.Context(), f.tenant(), "everything")
 	if err != nil {
 		t.Fatal(err)
 	}
 	f.all = f.exchange(id, secret, f.tenant().ManagementAudience())
 	return f
+}
+
+// newAPI is the API over the fixture's parts.
+func (f *fixture) newAPI() *management.API {
+	return management.New(management.Options{
+		Store: f.store, Authenticator: f.grants, Vault: f.vault, Passwords: f.hasher, Hashes: f.ring, Keyring: token.NewKeyring(f.store, f.vault, f.clock),
+		Thumbprint: jose.Thumbprint, Clock: f.clock, Rand: rand.Reader, Logger: slog.New(slog.DiscardHandler),
+	})
 }
 
 type noRules struct{}

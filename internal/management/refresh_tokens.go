@@ -1,14 +1,15 @@
 package management
 
 import (
-	"encoding/json"
-	"errors"
 	"net/http"
 	"slices"
+	"strings"
 
-	"github.com/bulla-auth/bulla/internal/audit"
 	"github.com/bulla-auth/bulla/internal/tenant"
 )
+
+// reasonByAdmin is why a family ended that an administrator named.
+const reasonByAdmin = "revoked_by_admin"
 
 var errNoRefreshToken = notFound("", "The refresh token does not exist.")
 
@@ -56,7 +57,8 @@ func (a *API) refreshTokens() group {
 		},
 		{
 			method: http.MethodPost, path: "/refresh-tokens/revoke", title: "Revoke refresh tokens",
-			doc:    "Ends every refresh token that matches. It is done when answered.",
+			doc: "Ends every refresh token that matches and was issued until now. Some hundreds are ended when answered; the answer is the " +
+				"job that ends the rest, which GET /jobs/{id} shows. A body that names nothing is refused.",
 			scopes: []string{"delete:refresh_tokens"},
 			body: accepts("RefreshTokenRevocation", closed(
 				f("ids", list(str().chars(1, 30)).between(1, 100), "These tokens, 100 at most"),
@@ -64,7 +66,7 @@ func (a *API) refreshTokens() group {
 				f("client_id", str().chars(1, 200), "Those with this client"),
 				f("audience", str().chars(1, 600), "Those for this API"),
 			)),
-			status: http.StatusAccepted, answer: answer{empty: true},
+			status: http.StatusAccepted, answer: one(jobResource()),
 			serve: (*call).revokeFamilies,
 		},
 		{
@@ -92,6 +94,7 @@ func (a *API) refreshTokens() group {
 			scopes: []string{"delete:refresh_tokens"}, params: []field{id}, status: http.StatusAccepted, answer: answer{empty: true},
 			serve: func(c *call) (any, error) { return nil, c.revoke(tenant.FamilyID(c.path["id"])) },
 		},
+		a.timeline(),
 		{
 			method: http.MethodGet, path: "/users/{id}/refresh-tokens", title: "List a user's refresh tokens",
 			scopes: []string{"read:refresh_tokens"}, params: []field{user}, status: http.StatusOK,
@@ -110,7 +113,11 @@ func (a *API) refreshTokens() group {
 				if _, err := c.store.User(c.ctx, c.t.ID, c.path["id"]); err != nil {
 					return nil, meaning(err, errNoUser, nil)
 				}
-				return nil, c.revokeAll(tenant.RefreshTokenFilter{UserID: c.path["id"]}, "revoked_by_admin")
+				if err := c.revokeAll(tenant.RefreshTokenFilter{UserID: c.path["id"]}, reasonByAdmin); err != nil {
+					return nil, err
+				}
+				c.store.Record(c.written(nil))
+				return nil, nil
 			},
 		},
 	}}
@@ -140,46 +147,23 @@ func familyView(f tenant.RefreshToken) *object {
 		if i := slices.IndexFunc(servers, func(v any) bool { return v.(*object).text("audience") == audience }); i >= 0 {
 			return
 		}
-		servers = append(servers, obj("audience", audience, "scopes", joinScopes(scopes)))
+		servers = append(servers, obj("audience", audience, "scopes", strings.Join(scopes, " ")))
 	}
 	add(f.Audience, f.Scopes)
 	for _, r := range f.ResourceServers {
 		add(r.Audience, r.Scope)
 	}
-	device := &object{}
-	for _, m := range []member{
-		{"initial_ip", f.Device.InitialIP}, {"initial_asn", f.Device.InitialASN}, {"initial_user_agent", f.Device.InitialUserAgent},
-		{"last_ip", f.Device.LastIP}, {"last_asn", f.Device.LastASN}, {"last_user_agent", f.Device.LastUserAgent},
-	} {
-		if m.value != "" {
-			device.members = append(device.members, m)
-		}
-	}
 	o := obj("id", string(f.ID), "user_id", f.UserID, "created_at", f.CreatedAt,
 		"idle_expires_at", instantOrNull(f.IdleExpiresAt), "expires_at", instantOrNull(f.ExpiresAt),
-		"device", device, "client_id", f.ClientID, "session_id", nil, "rotating", f.Rotating,
+		"device", deviceView(f.Device), "client_id", f.ClientID, "session_id", nil, "rotating", f.Rotating,
 		"resource_servers", servers, "last_exchanged_at", instantOrNull(f.LastExchangedAt))
 	if f.SessionID != "" {
 		o.set("session_id", f.SessionID)
 	}
-	if len(f.Metadata) > 0 {
-		text, _ := json.Marshal(f.Metadata) // a map of strings has a JSON form
-		if v, err := parseObject(text); err == nil {
-			o.set("refresh_token_metadata", v)
-		}
+	if m := metadataView(f.Metadata); m != nil {
+		o.set("refresh_token_metadata", m)
 	}
 	return o
-}
-
-func joinScopes(scopes []string) string {
-	out := ""
-	for i, s := range scopes {
-		if i > 0 {
-			out += " "
-		}
-		out += s
-	}
-	return out
 }
 
 // updateFamily replaces the metadata; {} and null clear it (refresh-tokens.md §10).
@@ -189,18 +173,9 @@ func (c *call) updateFamily() (any, error) {
 	if err != nil {
 		return nil, meaning(err, errNoRefreshToken, nil)
 	}
-	v, given := c.body.get("refresh_token_metadata")
-	if !given {
-		return familyView(found), nil
-	}
-	metadata := map[string]string{}
-	if o, ok := v.(*object); ok {
-		for _, m := range o.members {
-			if !metadataKey(m.name) {
-				return nil, invalid("Metadata keys may only include letters, numbers, underscores, or hyphens, and must be at most 255 characters.")
-			}
-			metadata[m.name] = m.value.(string)
-		}
+	metadata, given, err := c.givenMetadata("refresh_token_metadata")
+	if err != nil || !given {
+		return familyView(found), err
 	}
 	after := found
 	after.Metadata = metadata
@@ -211,6 +186,23 @@ func (c *call) updateFamily() (any, error) {
 		return nil, meaning(err, errNoRefreshToken, nil)
 	}
 	return familyView(updated), nil
+}
+
+// givenMetadata is the metadata in the body; given is false when there is none.
+func (c *call) givenMetadata(name string) (metadata map[string]string, given bool, err error) {
+	v, given := c.body.get(name)
+	metadata = map[string]string{}
+	o, _ := v.(*object)
+	if o == nil {
+		return metadata, given, nil
+	}
+	for _, m := range o.members {
+		if !metadataKey(m.name) {
+			return nil, given, invalid("Metadata keys may only include letters, numbers, underscores, or hyphens, and must be at most 255 characters.")
+		}
+		metadata[m.name] = m.value.(string)
+	}
+	return metadata, given, nil
 }
 
 func metadataKey(s string) bool {
@@ -232,16 +224,16 @@ func (c *call) revoke(id tenant.FamilyID) error {
 	if err != nil {
 		return err
 	}
-	hash, failed, err := c.familyHash()
+	hash, failed, err := c.familyHash(c.ctx, c.t)
 	if err != nil {
 		return err
 	}
 	now := c.clock.Now()
-	e := c.event(audit.RefreshRevoked, nil)
+	e := c.familyEnded(reasonByAdmin)
 	e.FamilyID, e.Generation, e.UserID, e.ClientID = id, found.Generation, found.UserID, found.ClientID
-	e.SessionID, e.Audience, e.Reason = found.SessionID, found.Audience, "revoked_by_admin"
+	e.SessionID, e.Audience = found.SessionID, found.Audience
 	err = c.store.RevokeFamily(c.ctx, tenant.Revocation{
-		TenantID: c.t.ID, ID: id, At: now, Reason: "revoked_by_admin",
+		TenantID: c.t.ID, ID: id, At: now, Reason: reasonByAdmin,
 		DeniedUntil: now.Add(maxTokenLifetime), DeniedHash: denied,
 		DeleteConsent: c.t.Settings.Flags.RevokeRefreshTokenGrant, FamilyHash: hash, Event: e,
 	})
@@ -253,6 +245,7 @@ func (c *call) revoke(id tenant.FamilyID) error {
 }
 
 // revokeFamilies takes ids, a user, a user with a client, or those with an API.
+// Nothing is never everything.
 func (c *call) revokeFamilies() (any, error) {
 	b := c.body
 	ids, user, client, audience := b.has("ids"), b.has("user_id"), b.has("client_id"), b.has("audience")
@@ -263,12 +256,29 @@ func (c *call) revokeFamilies() (any, error) {
 	for _, id := range b.strings("ids") {
 		filter.IDs = append(filter.IDs, tenant.FamilyID(id))
 	}
-	if user {
-		if _, err := c.store.User(c.ctx, c.t.ID, filter.UserID); errors.Is(err, tenant.ErrNotFound) {
-			return nil, badRequest("invalid_body", "User not found.")
-		} else if err != nil {
-			return nil, err
+	if err := c.knownParties(filter); err != nil {
+		return nil, err
+	}
+	return c.startRevocation(filter)
+}
+
+// knownParties refuses names of nobody: a misspelt one must not look like success.
+func (c *call) knownParties(f tenant.RefreshTokenFilter) error {
+	for _, p := range []struct {
+		name    string
+		missing string
+		find    func() error
+	}{
+		{f.UserID, "User not found.", func() error { _, err := c.store.User(c.ctx, c.t.ID, f.UserID); return err }},
+		{f.ClientID, "Client not found.", func() error { _, err := c.store.Client(c.ctx, c.t, f.ClientID); return err }},
+		{f.Audience, "Resource server not found.", func() error { _, err := c.store.ResourceServer(c.ctx, c.t, f.Audience); return err }},
+	} {
+		if p.name == "" {
+			continue
+		}
+		if err := meaning(p.find(), badRequest("invalid_body", p.missing), nil); err != nil {
+			return err
 		}
 	}
-	return nil, c.revokeAll(filter, "revoked_by_admin")
+	return nil
 }

@@ -18,6 +18,7 @@ import (
 // nothing is written. change may run more than once and must be pure.
 type Store interface {
 	Tenant(ctx context.Context, id string) (tenant.Tenant, error)
+	Tenants(ctx context.Context) ([]tenant.Tenant, error)
 	UpdateSettings(ctx context.Context, tenantID string, change func(tenant.Settings) (tenant.Settings, error), e tenant.Event) (tenant.Settings, error)
 
 	Client(ctx context.Context, t tenant.Tenant, id string) (tenant.Client, error)
@@ -68,6 +69,25 @@ type Store interface {
 	// RevokeFamilies ends at most limit live families that match and tells how
 	// many it ended; callers go on until it says 0.
 	RevokeFamilies(ctx context.Context, f tenant.RefreshTokenFilter, d tenant.Deletion, limit int) (int, error)
+
+	Job(ctx context.Context, tenantID, id string) (tenant.Job, error)
+	// CreateJob keeps a job and counts what it has to do; OpenJobs are those that
+	// nobody has moved on since before.
+	CreateJob(ctx context.Context, j tenant.Job, e tenant.Event) (tenant.Job, error)
+	OpenJobs(ctx context.Context, tenantID string, before time.Time) ([]tenant.Job, error)
+	// AdvanceJob ends at most limit of the families that the job of d.ID is for and
+	// writes its progress, in one commit.
+	AdvanceJob(ctx context.Context, d tenant.Deletion, limit int) (tenant.Job, error)
+
+	Session(ctx context.Context, tenantID, id string) (tenant.Session, error)
+	Sessions(ctx context.Context, tenantID string, f tenant.SessionFilter, p tenant.Page) (tenant.List[tenant.Session], error)
+	// SetSessionMetadata replaces the metadata of a session that has not ended.
+	SetSessionMetadata(ctx context.Context, tenantID, id string, metadata map[string]string, e tenant.Event) (tenant.Session, error)
+	// EndSessions ends some of what matches and tells how many; callers go on
+	// until it says less than the limit.
+	EndSessions(ctx context.Context, d tenant.SessionEnd) (int, error)
+	// RefuseIssued marks a subject: access tokens given until now are refused.
+	RefuseIssued(ctx context.Context, tenantID string, subject tenant.MarkSubject, until time.Time, e tenant.Event) error
 
 	Consents(ctx context.Context, tenantID string, f tenant.ConsentFilter, p tenant.Page) (tenant.List[tenant.Consent], error)
 	// DeleteConsents deletes the consents that match (by id, or all of a user)

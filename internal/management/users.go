@@ -310,8 +310,7 @@ func (c *call) revokeAll(filter tenant.RefreshTokenFilter, reason string) error 
 		if err != nil {
 			return err
 		}
-		d.Event = c.event(audit.RefreshRevoked, nil)
-		d.Event.Reason, d.Event.ClientID, d.Event.UserID = reason, "", "" // the store names those of each family
+		d.Event = c.familyEnded(reason)
 		n, err := c.store.RevokeFamilies(c.ctx, filter, d, batch)
 		if err != nil || n == 0 {
 			return err

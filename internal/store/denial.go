@@ -62,6 +62,18 @@ func (s *Store) Mark(ctx context.Context, tenantID string, subjects []tenant.Mar
 	})
 }
 
+// RefuseIssued marks subject: the access tokens it was given until now are
+// refused (SEC-133).
+func (s *Store) RefuseIssued(ctx context.Context, tenantID string, subject tenant.MarkSubject, until time.Time, e tenant.Event) error {
+	return s.write(ctx, tenantID, "", func(tx *Tx) error {
+		if err := tx.mark(tenantID, subject, tx.now, until); err != nil {
+			return err
+		}
+		tx.appendEvent(e)
+		return nil
+	})
+}
+
 // deny puts the keyed hash of an authorization on the denylist; a longer entry
 // stays as it is. An empty hash is none.
 func (tx *Tx) deny(tenantID, hash string, until time.Time) error {

@@ -248,6 +248,9 @@ func (s *Store) familyWhere(tenantID string, f tenant.RefreshTokenFilter) *where
 		ids[i] = string(id)
 	}
 	w.in("id", ids)
+	if !f.IssuedUntil.IsZero() {
+		w.add("created_at <= " + w.arg(f.IssuedUntil.UnixMilli()))
+	}
 	if !f.Ended {
 		now := f.Now
 		if now.IsZero() {
@@ -292,37 +295,41 @@ func (s *Store) SetRefreshTokenMetadata(ctx context.Context, tenantID string, id
 }
 
 // RevokeFamilies ends at most limit live families that match and tells how many
-// it ended; callers go on until it says 0. Each has its event, with the family,
-// client and user filled in.
+// it ended; callers go on until it says 0. Each has its event, with the family
+// filled in.
 func (s *Store) RevokeFamilies(ctx context.Context, f tenant.RefreshTokenFilter, d tenant.Deletion, limit int) (int, error) {
 	f.Ended = false
 	if f.Now.IsZero() {
 		f.Now = d.At
 	}
-	return written(ctx, s, d.TenantID, "", func(tx *Tx, count *int) error {
-		found, err := list(tx.ctx, tx.run, familyListing(), s.familyWhere(d.TenantID, f), tenant.Page{Limit: max(limit, 1)})
-		if err != nil {
-			return err
-		}
-		for _, x := range found.Items {
-			n, err := tx.exec(`
-				UPDATE refresh_tokens SET revoked_at = $3, revoked_reason = $4
-				 WHERE tenant_id = $1 AND id = $2 AND revoked_at IS NULL`,
-				d.TenantID, string(x.ID), millis(d.At), orText(d.Reason, "revoked_by_admin"))
-			if err != nil {
-				return err
-			}
-			if n == 0 {
-				continue
-			}
-			if err := tx.denyFamilies(d.TenantID, []tenant.FamilyID{x.ID}, d.FamilyHash, d.DeniedUntil); err != nil {
-				return err
-			}
-			e := d.Event
-			e.FamilyID, e.ClientID, e.UserID = x.ID, orText(e.ClientID, x.ClientID), orText(e.UserID, x.UserID)
-			tx.appendEvent(e)
-			*count++
-		}
-		return nil
+	return written(ctx, s, d.TenantID, "", func(tx *Tx, count *int) (err error) {
+		*count, err = tx.revokeFamilies(s.familyWhere(d.TenantID, f), d, limit)
+		return err
 	})
+}
+
+// revokeFamilies is RevokeFamilies in a transaction.
+func (tx *Tx) revokeFamilies(w *where, d tenant.Deletion, limit int) (ended int, err error) {
+	found, err := list(tx.ctx, tx.run, familyListing(), w, tenant.Page{Limit: max(limit, 1)})
+	if err != nil {
+		return 0, err
+	}
+	for _, x := range found.Items {
+		n, err := tx.exec(`
+			UPDATE refresh_tokens SET revoked_at = $3, revoked_reason = $4
+			 WHERE tenant_id = $1 AND id = $2 AND revoked_at IS NULL`,
+			d.TenantID, string(x.ID), millis(d.At), orText(d.Reason, "revoked_by_admin"))
+		if err != nil {
+			return 0, err
+		}
+		if n == 0 {
+			continue
+		}
+		if err := tx.denyFamilies(d.TenantID, []tenant.FamilyID{x.ID}, d.FamilyHash, d.DeniedUntil); err != nil {
+			return 0, err
+		}
+		tx.appendEvent(ofFamily(d.Event, x))
+		ended++
+	}
+	return ended, nil
 }

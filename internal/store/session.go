@@ -8,12 +8,12 @@ import (
 	"github.com/bulla-auth/bulla/internal/tenant"
 )
 
-const sessionColumns = `tenant_id, id, hash, user_id, connection, authenticated_at, amr, created_at, last_used_at, idle_expires_at, expires_at, clients, device`
+const sessionColumns = `tenant_id, id, hash, user_id, connection, authenticated_at, amr, created_at, last_used_at, idle_expires_at, expires_at, clients, device, metadata`
 
 func scanSession(row scanner) (tenant.Session, error) {
 	var x tenant.Session
 	err := row.Scan(&x.TenantID, &x.ID, &x.Hash, &x.UserID, &x.Connection, instant{&x.AuthenticatedAt}, jsonOf{&x.AMR}, instant{&x.CreatedAt},
-		instant{&x.LastUsedAt}, instant{&x.IdleExpiresAt}, instant{&x.ExpiresAt}, jsonOf{&x.Clients}, jsonOf{&x.Device})
+		instant{&x.LastUsedAt}, instant{&x.IdleExpiresAt}, instant{&x.ExpiresAt}, jsonOf{&x.Clients}, jsonOf{&x.Device}, jsonOf{&x.Metadata})
 	return x, err
 }
 
@@ -69,9 +69,9 @@ func (s *Store) CompleteLogin(ctx context.Context, l tenant.Login) error {
 
 func (tx *Tx) insertSession(x tenant.Session) error {
 	_, err := tx.exec(`
-		INSERT INTO sessions (`+sessionColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
+		INSERT INTO sessions (`+sessionColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
 		x.TenantID, x.ID, x.Hash, x.UserID, x.Connection, millis(x.AuthenticatedAt), jsonText(x.AMR), millis(x.CreatedAt),
-		millis(x.LastUsedAt), millis(x.IdleExpiresAt), millis(x.ExpiresAt), jsonText(x.Clients), jsonText(x.Device))
+		millis(x.LastUsedAt), millis(x.IdleExpiresAt), millis(x.ExpiresAt), jsonText(x.Clients), jsonText(x.Device), jsonText(x.Metadata))
 	return err
 }
 
@@ -79,6 +79,106 @@ func (tx *Tx) endSession(tenantID, id string, at time.Time) error {
 	_, err := tx.exec(`
 		UPDATE sessions SET ended_at = $3 WHERE tenant_id = $1 AND id = $2 AND ended_at IS NULL`, tenantID, id, millis(at))
 	return err
+}
+
+func sessionWhere(tenantID string, f tenant.SessionFilter) *where {
+	w := newWhere(tenantID)
+	w.equal("id", f.ID)
+	w.equal("user_id", f.UserID)
+	n := w.arg(f.Now.UnixMilli())
+	w.add("ended_at IS NULL AND expires_at > " + n + " AND idle_expires_at > " + n)
+	return w
+}
+
+func sessionListing() listing[tenant.Session] {
+	return listing[tenant.Session]{
+		columns: sessionColumns, table: "sessions", key: createdThenID("id"), scan: scanSession,
+		position: func(x tenant.Session) []string { return age(x.CreatedAt.UnixMilli(), x.ID) },
+	}
+}
+
+// Sessions lists the sessions that live at f.Now, oldest first.
+func (s *Store) Sessions(ctx context.Context, tenantID string, f tenant.SessionFilter, p tenant.Page) (tenant.List[tenant.Session], error) {
+	return list(ctx, s.read, sessionListing(), sessionWhere(tenantID, f), p)
+}
+
+// SetSessionMetadata replaces the metadata of a session that has not been ended.
+func (s *Store) SetSessionMetadata(ctx context.Context, tenantID, id string, metadata map[string]string, e tenant.Event) (tenant.Session, error) {
+	return written(ctx, s, tenantID, "", func(tx *Tx, out *tenant.Session) error {
+		n, err := tx.exec(`
+			UPDATE sessions SET metadata = $3 WHERE tenant_id = $1 AND id = $2 AND ended_at IS NULL`, tenantID, id, jsonText(metadata))
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return tenant.ErrNotFound
+		}
+		if *out, err = sessionByID(tx.ctx, tx.run, tenantID, id); err != nil {
+			return err
+		}
+		tx.appendEvent(e)
+		return nil
+	})
+}
+
+// EndSessions ends sessions as d says and tells how many; callers go on until it
+// says 0. Codes and logins in progress end with their session, which their
+// writes read again. A filter that names nothing is refused.
+func (s *Store) EndSessions(ctx context.Context, d tenant.SessionEnd) (int, error) {
+	if d.Filter.ID == "" && d.Filter.UserID == "" {
+		return 0, tenant.ErrQuery
+	}
+	return written(ctx, s, d.TenantID, "user "+d.Filter.UserID, func(tx *Tx, count *int) error {
+		f := d.Filter
+		if f.Now.IsZero() {
+			f.Now = d.At
+		}
+		found, err := list(tx.ctx, tx.run, sessionListing(), sessionWhere(d.TenantID, f), tenant.Page{Limit: max(d.Limit, 1)})
+		if err != nil {
+			return err
+		}
+		for _, x := range found.Items {
+			if err := tx.endSession(d.TenantID, x.ID, d.At); err != nil {
+				return err
+			}
+			if !d.WithFamilies {
+				continue
+			}
+			if err := tx.revokeBound(d, x.ID); err != nil {
+				return err
+			}
+		}
+		*count = len(found.Items)
+		tx.appendEvent(d.Event)
+		return nil
+	})
+}
+
+// revokeBound ends the families that came from a session.
+func (tx *Tx) revokeBound(d tenant.SessionEnd, sessionID string) error {
+	rows, err := tx.query(`
+		UPDATE refresh_tokens SET revoked_at = $3, revoked_reason = $4
+		 WHERE tenant_id = $1 AND session_id = $2 AND revoked_at IS NULL
+		RETURNING `+familyColumns,
+		d.TenantID, sessionID, millis(d.At), orText(d.Reason, "session_revoked"))
+	ended, err := all(rows, err, scanFamily)
+	if err != nil {
+		return err
+	}
+	for _, f := range ended {
+		if err := tx.denyFamilies(d.TenantID, []tenant.FamilyID{f.ID}, d.FamilyHash, d.DeniedUntil); err != nil {
+			return err
+		}
+		tx.appendEvent(ofFamily(d.FamilyEvent, f))
+	}
+	return nil
+}
+
+// ofFamily completes an event about a family.
+func ofFamily(e tenant.Event, f tenant.RefreshToken) tenant.Event {
+	e.FamilyID, e.Generation, e.SessionID, e.Audience = f.ID, f.Generation, f.SessionID, f.Audience
+	e.ClientID, e.UserID = f.ClientID, f.UserID
+	return e
 }
 
 // EndSession ends a session. One that is ended already, or unknown, changes

@@ -35,8 +35,17 @@ type RefreshTokenFilter struct {
 	// IDs limits to these families.
 	IDs   []FamilyID
 	Ended bool
+	// IssuedUntil leaves out families that were issued later; zero leaves out none.
+	IssuedUntil time.Time
 	// Now is the instant at which expired families count as ended.
 	Now time.Time
+}
+
+// SessionFilter selects sessions that live at Now.
+type SessionFilter struct {
+	ID     string
+	UserID string
+	Now    time.Time
 }
 
 // ConsentFilter selects consents.

@@ -25,11 +25,26 @@ type Session struct {
 	// Clients are the ids of clients that got tokens or codes in this session.
 	Clients []string
 	Device  Device
+	// Metadata are an administrator's notes.
+	Metadata map[string]string
 }
 
 // Expired tells whether the session is dead at now.
 func (s Session) Expired(now time.Time) bool {
 	return !now.Before(s.IdleExpiresAt) || !now.Before(s.ExpiresAt)
+}
+
+// SessionEnd ends at most Limit live sessions that match, in one commit: oldest
+// first, with the families bound to them where WithFamilies (SEC-124).
+type SessionEnd struct {
+	// Deletion says when, why and for how long access tokens are denied; its ID
+	// is not looked at. Its Event is written even where nothing matches.
+	Deletion
+	Filter       SessionFilter
+	WithFamilies bool
+	// FamilyEvent is written for each family; the store fills in whose it is.
+	FamilyEvent Event
+	Limit       int
 }
 
 // Device is what a session or a refresh token knows of where it lives.

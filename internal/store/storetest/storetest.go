@@ -31,9 +31,12 @@ func Run(t *testing.T, open Open) {
 		"lists":       listTests,
 		"families":    familyTests,
 		"devices":     deviceTests,
+		"notices":     noticeTests,
 		"cascades":    cascadeTests,
 		"guards":      guardTests,
 		"events":      eventTests,
+		"sessions":    sessionTests,
+		"jobs":        jobTests,
 		"sweep":       sweepTests,
 		"concurrency": concurrencyTests,
 	}
