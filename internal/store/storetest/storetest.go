@@ -31,7 +31,6 @@ func Run(t *testing.T, open Open) {
 		"lists":       listTests,
 		"families":    familyTests,
 		"devices":     deviceTests,
-		"notices":     noticeTests,
 		"cascades":    cascadeTests,
 		"guards":      guardTests,
 		"events":      eventTests,
