@@ -34,10 +34,15 @@ var (
 	ErrNotYetValid error = refusal("token not valid yet")
 	// ErrAudience: aud holds none of Options.Audience.
 	ErrAudience error = refusal("wrong audience")
+	// ErrRevoked: the revocation feed names the token.
+	ErrRevoked error = refusal("token revoked")
+	// ErrInactive: asked about the token, the issuer said that it is not active.
+	ErrInactive error = refusal("token not active")
 	// ErrClaims: a registered claim is missing or has the wrong type.
 	ErrClaims error = refusal("unusable claims")
 )
 
-// ErrUnavailable says that the key set could not be had, so that nothing is
-// known about the token. The error also wraps the reason.
-var ErrUnavailable = errors.New("verify: signing keys unavailable")
+// ErrUnavailable says that the key set, the issuer's opinion or a fresh enough
+// revocation feed could not be had, so that the token can be neither accepted
+// nor refused. The error also wraps the reason.
+var ErrUnavailable = errors.New("verify: cannot tell at the moment")

@@ -1,6 +1,7 @@
 package verify_test
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"time"
 
 	"github.com/bulla-auth/bulla/verify"
 )
@@ -85,6 +87,58 @@ func ExampleOptions_hTTPClient() {
 		Issuer:     "https://localhost:8443/",
 		Audience:   []string{"https://api.example.com/"},
 		HTTPClient: &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	_ = verifier
+}
+
+// Tokens that were revoked are refused within seconds, and while nobody can
+// tell, all are for the moment. The figures go to whatever collects them.
+func ExampleFeed() {
+	feed, err := verify.NewFeed(verify.FeedOptions{
+		Issuer:       "https://tenant.example.com/",
+		ClientID:     "my-api",
+		ClientSecret: verify.Secret("only-for-this-example"),
+		OnError:      func(err error) { log.Print(err) },
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	verifier, err := verify.New(verify.Options{
+		Issuer:     "https://tenant.example.com/",
+		Audience:   []string{"https://api.example.com/"},
+		Feed:       feed,
+		MaxFeedAge: time.Minute,
+		OldFeed:    verify.FailClosed, // or FailOpen: tokens pass until they expire
+		TokenCache: 10_000,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	stop() // a server calls it when it ends
+	fmt.Println(feed.Run(ctx))
+
+	stats := verifier.Stats()
+	fmt.Println(stats.Revoked, stats.Feed.Live)
+	// Output:
+	// context canceled
+	// 0 false
+}
+
+// The issuer is asked about each token, at most every ten seconds.
+func ExampleIntrospection() {
+	verifier, err := verify.New(verify.Options{
+		Issuer:   "https://tenant.example.com/",
+		Audience: []string{"https://api.example.com/"},
+		Introspection: &verify.Introspection{
+			ClientID:     "my-api",
+			ClientSecret: verify.Secret("only-for-this-example"),
+			CacheFor:     10 * time.Second,
+			OnFailure:    verify.FailClosed,
+		},
 	})
 	if err != nil {
 		log.Fatal(err)

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"math/rand/v2"
 	"sync"
@@ -22,19 +23,28 @@ const (
 	maxUnknown = 1000
 )
 
-// snapshot is a key set as it was fetched. It never changes.
-type snapshot struct {
+// keyTable is a key set as it was published. It never changes.
+type keyTable struct {
 	byKid   map[string][]jose.Key
 	unnamed []jose.Key // keys without kid
-	keys    []jose.Key
+	all     []jose.Key
+}
 
+// snapshot is a key set as it was fetched. It never changes. The same bytes,
+// fetched again, are the same table: what was verified with it stays verified.
+type snapshot struct {
+	*keyTable
+	sum       [sha256.Size]byte // of the bytes
+	validator string            // to ask whether they changed; empty: cannot
+
+	fetchedAt time.Time
 	refreshAt time.Time // from here on, fetch in the background
 	staleAt   time.Time // from here on, wait for the fetch
 	deadAt    time.Time // from here on, the set proves nothing
 }
 
 func newSnapshot(keys []jose.Key) *snapshot {
-	s := &snapshot{byKid: make(map[string][]jose.Key, len(keys)), keys: keys}
+	s := &keyTable{byKid: make(map[string][]jose.Key, len(keys)), all: keys}
 	for _, k := range keys {
 		if k.Kid == "" {
 			s.unnamed = append(s.unnamed, k)
@@ -42,12 +52,12 @@ func newSnapshot(keys []jose.Key) *snapshot {
 			s.byKid[k.Kid] = append(s.byKid[k.Kid], k)
 		}
 	}
-	return s
+	return &snapshot{keyTable: s}
 }
 
 // find returns the key for a token's alg and kid, or nil. One that names no
 // key, and one whose name meets keys without names, must leave no choice.
-func (s *snapshot) find(alg jose.Algorithm, kid string) *jose.Key {
+func (s *keyTable) find(alg jose.Algorithm, kid string) *jose.Key {
 	if kid != "" {
 		named := s.byKid[kid]
 		for i := range named {
@@ -57,7 +67,7 @@ func (s *snapshot) find(alg jose.Algorithm, kid string) *jose.Key {
 		}
 		return only(s.unnamed, alg)
 	}
-	return only(s.keys, alg)
+	return only(s.all, alg)
 }
 
 // only returns the key that fits alg if there is exactly one.
@@ -74,15 +84,25 @@ func only(keys []jose.Key, alg jose.Algorithm) *jose.Key {
 	return found
 }
 
+// fetched is what a source of keys answered.
+type fetched struct {
+	body      []byte
+	unchanged bool          // it is the set that the validator was of
+	validator string        // for the next time
+	said      bool          // whether maxAge was
+	maxAge    time.Duration // how long the issuer lets the set be used
+}
+
 // keySet keeps the newest snapshot. Looking up a known key takes no lock.
 //
 // Two things make it fetch, and neither can starve the other: time (no set
 // yet, or an old one), and tokens (unknown kid, bad signature). Only the
 // second is limited by interval, since anyone can send such tokens.
 type keySet struct {
-	fetch    func(context.Context) ([]byte, error) // nil: the set is fixed
+	fetch    func(ctx context.Context, validator string) (fetched, error) // nil: the set is fixed
 	now      func() time.Time
-	lifetime time.Duration
+	lifetime time.Duration // at most
+	floor    time.Duration // at least, whatever the issuer says
 	interval time.Duration
 
 	current atomic.Pointer[snapshot]
@@ -94,6 +114,8 @@ type keySet struct {
 	failures     int                  // fetches failed in a row
 	failure      error                // of the last fetch
 	unknown      map[string]time.Time // kids that a fetch did not find, until when
+
+	fetches, failed, refetches, unknownKids atomic.Uint64
 }
 
 // flight is one fetch that any number of callers wait for.
@@ -192,6 +214,7 @@ func (k *keySet) begin(seen *snapshot, now time.Time, byToken bool) (*flight, *s
 			return nil, nil
 		}
 		k.refetchAfter = now.Add(k.interval + rand.N(k.interval/10+1)) // jittered (SEC-89)
+		k.refetches.Add(1)
 	}
 	f := &flight{done: make(chan struct{})}
 	k.flight = f
@@ -204,7 +227,9 @@ func (k *keySet) run(f *flight) {
 	ctx, cancel := context.WithTimeout(context.Background(), fetchTimeout)
 	defer cancel()
 	asked := k.now()
-	f.set, f.err = k.load(ctx)
+	var life time.Duration
+	f.set, life, f.err = k.load(ctx)
+	k.fetches.Add(1)
 
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -212,33 +237,53 @@ func (k *keySet) run(f *flight) {
 	k.flight = nil
 	k.failure = f.err
 	if f.err != nil {
+		k.failed.Add(1)
 		k.retryAfter = k.now().Add(min(time.Second<<min(k.failures, 10), k.interval))
 		k.failures++
 		return
 	}
 	k.failures = 0
 	k.retryAfter = time.Time{}
-	f.set.refreshAt = asked.Add(k.lifetime*4/5 - rand.N(k.lifetime/20+1))
-	f.set.staleAt = asked.Add(k.lifetime)
-	f.set.deadAt = asked.Add(max(maxStale, k.lifetime))
+	f.set.fetchedAt = asked
+	f.set.refreshAt = asked.Add(life*4/5 - rand.N(life/20+1))
+	f.set.staleAt = asked.Add(life)
+	f.set.deadAt = asked.Add(max(maxStale, life))
 	k.current.Store(f.set) // and with it go the keys that are no longer published (SEC-101)
 }
 
-// load fetches and reads the set. An empty one is a fault of the issuer: it
-// must not make us refuse everything at once.
-func (k *keySet) load(ctx context.Context) (*snapshot, error) {
-	body, err := k.fetch(ctx)
-	if err != nil {
-		return nil, err
+// load fetches and reads the set, and says for how long it is good. An empty
+// one is a fault of the issuer: it must not make us refuse everything at once.
+func (k *keySet) load(ctx context.Context) (*snapshot, time.Duration, error) {
+	seen := k.current.Load()
+	validator := ""
+	if seen != nil {
+		validator = seen.validator
 	}
-	set, err := jose.ParseSet(body)
+	got, err := k.fetch(ctx, validator)
 	if err != nil {
-		return nil, errors.New("key set: not a JWKS within the limits")
+		return nil, 0, err
+	}
+	life := k.lifetime
+	if got.said {
+		life = max(min(got.maxAge, k.lifetime), k.floor)
+	}
+	if got.unchanged && seen != nil {
+		return &snapshot{keyTable: seen.keyTable, sum: seen.sum, validator: got.validator}, life, nil
+	}
+	sum := sha256.Sum256(got.body)
+	if seen != nil && seen.sum == sum {
+		return &snapshot{keyTable: seen.keyTable, sum: sum, validator: got.validator}, life, nil
+	}
+	set, err := jose.ParseSet(got.body)
+	if err != nil {
+		return nil, 0, errors.New("key set: not a JWKS within the limits")
 	}
 	if len(set.Keys) == 0 {
-		return nil, errors.New("key set: no usable key in it")
+		return nil, 0, errors.New("key set: no usable key in it")
 	}
-	return newSnapshot(set.Keys), nil
+	s := newSnapshot(set.Keys)
+	s.sum, s.validator = sum, got.validator
+	return s, life, nil
 }
 
 func (f *flight) wait(ctx context.Context) (*snapshot, error) {

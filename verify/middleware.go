@@ -23,6 +23,13 @@ type MiddlewareOptions struct {
 
 type contextKey struct{}
 
+// NewContext returns a context with Claims in it, for middleware of other
+// frameworks. Only a Verifier makes Claims, so nobody can put in what was not
+// verified.
+func NewContext(ctx context.Context, c Claims) context.Context {
+	return context.WithValue(ctx, contextKey{}, c)
+}
+
 // FromContext returns the Claims that Middleware put into the request's
 // context, and whether there are any.
 func FromContext(ctx context.Context) (Claims, bool) {
@@ -66,7 +73,7 @@ func (v *Verifier) Middleware(opts *MiddlewareOptions) func(http.Handler) http.H
 				v.refuse(w, o.Realm, err)
 				return
 			}
-			next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), contextKey{}, claims)))
+			next.ServeHTTP(w, r.WithContext(NewContext(r.Context(), claims)))
 		})
 	}
 }
@@ -151,7 +158,7 @@ func (v *Verifier) refuse(w http.ResponseWriter, realm string, err error) {
 	case errors.Is(err, ErrInvalidToken):
 		challenge(w, http.StatusUnauthorized, params{realm: realm, code: "invalid_token", text: err})
 	default:
-		seconds := int64((v.keys.retryIn() + time.Second - 1) / time.Second)
+		seconds := int64((v.retryIn() + time.Second - 1) / time.Second)
 		w.Header().Set("Retry-After", strconv.FormatInt(seconds, 10))
 		answer(w, http.StatusServiceUnavailable, "temporarily_unavailable", ErrUnavailable)
 	}

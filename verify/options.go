@@ -68,21 +68,59 @@ type Options struct {
 	// after 5 s whatever it says. Default http.DefaultTransport.
 	HTTPClient *http.Client
 	// CacheLifetime is how long a fetched key set is used before it is fetched
-	// again, in the background from four fifths on. Default 10 minutes. When
-	// the issuer cannot be reached the old set serves on for up to 24 hours.
+	// again, in the background from four fifths on, at most: an answer with a
+	// shorter max-age is used for that. Default 10 minutes. When the issuer
+	// cannot be reached the old set serves on for up to 24 hours.
 	CacheLifetime time.Duration
+	// MinCacheLifetime is how long it is used at least, whatever the answer
+	// says. Default a minute, or CacheLifetime if that is less.
+	MinCacheLifetime time.Duration
 	// RefetchInterval is the least time between two fetches caused by tokens
 	// with unknown keys or bad signatures. Default 30 s.
 	RefetchInterval time.Duration
+	// TokenCache is how many verified tokens are remembered, so that their
+	// signature is checked once. Their times, their key's place in the key set
+	// and their revocation are judged at each use (SEC-98). Default none.
+	TokenCache int
+
+	// What makes a token die before it expires. Without either of the two, a
+	// token that was revoked passes until its exp.
+
+	// Feed is the issuer's revocation feed; it may serve several Verifiers. A
+	// revocation counts within 10 s while the feed is reachable (SEC-130).
+	Feed *Feed
+	// MaxFeedAge is the age of the feed from which it is out of date. Default
+	// 30 s.
+	MaxFeedAge time.Duration
+	// OldFeed says what is done with tokens while the feed is out of date, or
+	// has never been heard: by default they are refused with ErrUnavailable.
+	OldFeed Failure
+	// Introspection asks the issuer about each token.
+	Introspection *Introspection
+
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
 }
+
+// Failure is what to do with a token that is good as far as we know, when the
+// one who would know of its revocation cannot be asked.
+type Failure int
+
+// The two answers to a failure.
+const (
+	// FailClosed refuses it for the moment: ErrUnavailable, 503.
+	FailClosed Failure = iota
+	// FailOpen lets it pass, until its exp.
+	FailOpen
+)
 
 const (
 	defaultSkew     = 10 * time.Second // SEC-96
 	maxSkew         = time.Minute
 	defaultLifetime = 10 * time.Minute // keys-and-validation.md §3
+	defaultFloor    = time.Minute
 	defaultInterval = 30 * time.Second // SEC-89
+	defaultFeedAge  = 30 * time.Second
 )
 
 // New returns a Verifier. It makes no request: the first Verify does.
@@ -93,6 +131,9 @@ func New(o Options) (*Verifier, error) {
 		typ:      mediaType(o.RequiredTyp),
 		skew:     o.ClockSkew,
 		now:      o.Now,
+		feed:     o.Feed,
+		feedAge:  o.MaxFeedAge,
+		oldFeed:  o.OldFeed,
 	}
 	if err := checkURL(o.Issuer); err != nil {
 		return nil, fmt.Errorf("verify: Issuer: %w", err)
@@ -123,6 +164,17 @@ func New(o Options) (*Verifier, error) {
 	}
 	if v.keys, err = newKeys(&o, v.now); err != nil {
 		return nil, err
+	}
+	if v.feedAge <= 0 {
+		v.feedAge = defaultFeedAge
+	}
+	if o.TokenCache > 0 {
+		v.cache = newCache[cached](o.TokenCache)
+	}
+	if o.Introspection != nil {
+		if v.introspection, err = newIntrospector(&o, v.now); err != nil {
+			return nil, err
+		}
 	}
 	return v, nil
 }
@@ -159,10 +211,14 @@ func algorithms(o *Options) ([]jose.Algorithm, error) {
 
 // newKeys makes the key set from the one source that o names.
 func newKeys(o *Options, now func() time.Time) (*keySet, error) {
-	k := &keySet{now: now, lifetime: o.CacheLifetime, interval: o.RefetchInterval}
+	k := &keySet{now: now, lifetime: o.CacheLifetime, floor: o.MinCacheLifetime, interval: o.RefetchInterval}
 	if k.lifetime <= 0 {
 		k.lifetime = defaultLifetime
 	}
+	if k.floor <= 0 {
+		k.floor = defaultFloor
+	}
+	k.floor = min(k.floor, k.lifetime)
 	if k.interval <= 0 {
 		k.interval = defaultInterval
 	}
@@ -185,7 +241,11 @@ func newKeys(o *Options, now func() time.Time) (*keySet, error) {
 	}
 	if o.Fetch != nil {
 		sources++
-		k.fetch = o.Fetch
+		fetch := o.Fetch
+		k.fetch = func(ctx context.Context, _ string) (fetched, error) {
+			body, err := fetch(ctx)
+			return fetched{body: body}, err
+		}
 	}
 	if o.JWKSURL != "" {
 		sources++

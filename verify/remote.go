@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/bulla-auth/bulla/internal/jose"
 )
@@ -38,32 +40,32 @@ func sameHost(r *http.Request, via []*http.Request) error {
 	return nil
 }
 
-func (r *remote) fetch(ctx context.Context) ([]byte, error) {
+func (r *remote) fetch(ctx context.Context, validator string) (fetched, error) {
 	uri := r.fixed
 	if uri == "" {
 		if r.jwksURI == "" {
 			if err := r.discover(ctx); err != nil {
-				return nil, fmt.Errorf("discovery: %w", err)
+				return fetched{}, fmt.Errorf("discovery: %w", err)
 			}
 		}
 		uri = r.jwksURI
 	}
-	body, err := r.get(ctx, uri)
+	got, err := r.get(ctx, uri, validator)
 	if err != nil {
 		r.jwksURI = ""
-		return nil, fmt.Errorf("key set: %w", err)
+		return fetched{}, fmt.Errorf("key set: %w", err)
 	}
-	return body, nil
+	return got, nil
 }
 
 // discover learns jwks_uri (OpenID Connect Discovery §4). The metadata must be
 // that of the issuer we were configured with, exactly (§4.3, SEC-102).
 func (r *remote) discover(ctx context.Context) error {
-	body, err := r.get(ctx, strings.TrimSuffix(r.issuer, "/")+"/.well-known/openid-configuration")
+	got, err := r.get(ctx, strings.TrimSuffix(r.issuer, "/")+"/.well-known/openid-configuration", "")
 	if err != nil {
 		return err
 	}
-	members, err := jose.AppendMembers(nil, body)
+	members, err := jose.AppendMembers(nil, got.body)
 	if err != nil {
 		return errors.New("metadata is not a JSON object")
 	}
@@ -79,27 +81,63 @@ func (r *remote) discover(ctx context.Context) error {
 	return nil
 }
 
-// get reads at most the size of a key set (SEC-101).
-func (r *remote) get(ctx context.Context, uri string) ([]byte, error) {
+// get reads at most the size of a key set (SEC-101). A validator is an address
+// and its entity tag: one of another address says nothing about this.
+func (r *remote) get(ctx context.Context, uri, validator string) (fetched, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, uri, nil)
 	if err != nil {
-		return nil, err
+		return fetched{}, err
 	}
 	req.Header.Set("Accept", "application/json")
+	tag, asked := strings.CutPrefix(validator, uri+" ")
+	if asked {
+		req.Header.Set("If-None-Match", tag)
+	}
 	resp, err := r.client.Do(req)
 	if err != nil {
-		return nil, err
+		return fetched{}, err
 	}
 	defer resp.Body.Close()
+	var got fetched
+	got.maxAge, got.said = maxAge(resp.Header)
+	if asked && resp.StatusCode == http.StatusNotModified {
+		got.unchanged, got.validator = true, validator
+		return got, nil
+	}
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("answered %d", resp.StatusCode)
+		return fetched{}, fmt.Errorf("answered %d", resp.StatusCode)
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, jose.MaxSetSize+1))
+	got.body, err = io.ReadAll(io.LimitReader(resp.Body, jose.MaxSetSize+1))
 	if err != nil {
-		return nil, err
+		return fetched{}, err
 	}
-	if len(body) > jose.MaxSetSize {
-		return nil, errors.New("answer larger than 256 KiB")
+	if len(got.body) > jose.MaxSetSize {
+		return fetched{}, errors.New("answer larger than 256 KiB")
 	}
-	return body, nil
+	if tag := resp.Header.Get("ETag"); tag != "" && len(tag) <= 256 {
+		got.validator = uri + " " + tag
+	}
+	return got, nil
+}
+
+// maxAge is how long an answer may be used (RFC 9111 §4.2.1, §5.2.2), and
+// whether it says so. How much that counts is Options' business.
+func maxAge(h http.Header) (time.Duration, bool) {
+	var age time.Duration
+	said := false
+	for directive := range strings.SplitSeq(strings.Join(h.Values("Cache-Control"), ","), ",") {
+		name, value, _ := strings.Cut(strings.TrimSpace(directive), "=")
+		switch strings.ToLower(name) {
+		case "no-store", "no-cache":
+			return 0, true
+		case "max-age":
+			if n, err := strconv.ParseUint(strings.Trim(value, `"`), 10, 31); err == nil && !said {
+				age, said = time.Duration(n)*time.Second, true
+			}
+		}
+	}
+	if n, err := strconv.ParseUint(h.Get("Age"), 10, 31); err == nil && said {
+		age = max(age-time.Duration(n)*time.Second, 0)
+	}
+	return age, said
 }

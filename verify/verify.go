@@ -2,6 +2,11 @@
 // resource server: JWTs signed by one issuer, whose keys it fetches, caches
 // and replaces on its own.
 //
+// By itself it knows nothing of revocations: a token that was revoked passes
+// until its exp. With Options.Feed, while the issuer can be reached, it is refused
+// within 10 seconds (SEC-130), and Options says what happens while it cannot;
+// with Options.Introspection the issuer is asked.
+//
 // It promises that Claims are true when you hold them, that a key rotation is
 // invisible, that no token, however forged, makes it fetch keys more than once
 // an interval, and that an error tells "this token will never pass" (401) from
@@ -16,8 +21,10 @@ package verify
 import (
 	"context"
 	"crypto"
+	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -35,14 +42,28 @@ type Verifier struct {
 	skew       time.Duration
 	now        func() time.Time
 	keys       *keySet
+
+	cache         *cache[cached] // nil: none
+	feed          *Feed          // nil: none
+	feedAge       time.Duration
+	oldFeed       Failure
+	introspection *introspector // nil: none
+
+	cacheHits, cacheMisses, revoked, feedOld atomic.Uint64
+}
+
+// cached is a token that was verified with a key of a table.
+type cached struct {
+	claims *claims
+	table  *keyTable
 }
 
 // Verify checks raw, a JWT, and returns its claims.
 //
 // An error that is ErrInvalidToken (ErrMalformed, ErrSignature, ErrExpired, …)
 // means that this token will never pass: answer 401. Any other error, such as
-// ErrUnavailable, means that the keys could not be had and that the same token
-// may pass later: answer 503. No error repeats any part of the token (SEC-99).
+// ErrUnavailable, means that the keys, or the word of who knows of revocations,
+// could not be had and that the same token may pass later: answer 503. No error repeats any part of the token (SEC-99).
 //
 // A key id that is not in the cache, or a signature that does not verify,
 // refetches the issuer's key set and tries once more, at most once per
@@ -53,18 +74,89 @@ type Verifier struct {
 //
 // RFC 9068 §4; RFC 7519 §4.1; keys are matched by kid as in RFC 7517 §4.5.
 func (v *Verifier) Verify(ctx context.Context, raw string) (Claims, error) {
-	t, err := jose.ParseCompact(raw)
-	if err != nil {
+	if len(raw) > jose.MaxTokenSize { // before it is hashed
 		return Claims{}, ErrMalformed
 	}
-	if !v.allows(t.Alg) {
-		return Claims{}, ErrAlgorithm
-	}
-	if err := v.checkSignature(ctx, &t); err != nil {
+	c, err := v.verify(ctx, raw)
+	if err != nil {
 		return Claims{}, err
 	}
-	return v.checkClaims(&t)
+	if err := v.checkFeed(c); err != nil {
+		return Claims{}, err
+	}
+	if v.introspection != nil {
+		if err := v.introspection.check(ctx, raw, c.exp); err != nil {
+			return Claims{}, err
+		}
+	}
+	return Claims{c}, nil
 }
+
+// verify judges the token by what is in it. A token that was judged before
+// needs no signature check while its key stands in the same set as then.
+func (v *Verifier) verify(ctx context.Context, raw string) (*claims, error) {
+	if v.cache == nil {
+		c, _, err := v.verifyAnew(ctx, raw)
+		return c, err
+	}
+	sum := sumOf(raw)
+	if hit, ok := v.cache.get(sum); ok {
+		set, err := v.keys.usable(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if hit.table == set.keyTable {
+			v.cacheHits.Add(1)
+			if err := v.checkTimes(hit.claims); err != nil {
+				v.cache.remove(sum)
+				return nil, err
+			}
+			return hit.claims, nil
+		}
+		v.cache.remove(sum)
+	}
+	v.cacheMisses.Add(1)
+	c, table, err := v.verifyAnew(ctx, raw)
+	if err == nil {
+		v.cache.put(sum, cached{c, table})
+	}
+	return c, err
+}
+
+func (v *Verifier) verifyAnew(ctx context.Context, raw string) (*claims, *keyTable, error) {
+	t, err := jose.ParseCompact(raw)
+	if err != nil {
+		return nil, nil, ErrMalformed
+	}
+	if !v.allows(t.Alg) {
+		return nil, nil, ErrAlgorithm
+	}
+	table, err := v.checkSignature(ctx, &t)
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err := v.checkClaims(&t)
+	return c, table, err
+}
+
+// checkFeed asks the feed about a token that is good otherwise.
+func (v *Verifier) checkFeed(c *claims) error {
+	switch {
+	case v.feed == nil:
+		return nil
+	case v.feed.refuses(c):
+		v.revoked.Add(1)
+		return ErrRevoked
+	case v.feed.Age() > v.feedAge:
+		v.feedOld.Add(1)
+		if v.oldFeed != FailOpen {
+			return unavailable(errOldFeed)
+		}
+	}
+	return nil
+}
+
+var errOldFeed = errors.New("the revocation feed is out of date")
 
 func (v *Verifier) allows(alg jose.Algorithm) bool {
 	for _, a := range v.algorithms {
@@ -77,29 +169,31 @@ func (v *Verifier) allows(alg jose.Algorithm) bool {
 
 // checkSignature looks the key up and, if that fails or the signature does,
 // once more in a set that was fetched since (keys-and-validation.md §3).
-func (v *Verifier) checkSignature(ctx context.Context, t *jose.Token) error {
+// It returns the set whose key it was.
+func (v *Verifier) checkSignature(ctx context.Context, t *jose.Token) (*keyTable, error) {
 	set, err := v.keys.usable(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	key := set.find(t.Alg, t.Kid)
 	if key != nil && key.Verify(t.Alg, t.SigningInput, t.Signature) == nil {
-		return nil
+		return set.keyTable, nil
 	}
 	newer, err := v.keys.refetch(ctx, set, t.Alg, t.Kid)
 	if again := newer.find(t.Alg, t.Kid); again != nil && again != key && (key == nil || !sameKey(key, again)) {
 		key = again
 		if key.Verify(t.Alg, t.SigningInput, t.Signature) == nil {
-			return nil
+			return newer.keyTable, nil
 		}
 	}
 	switch {
 	case key != nil:
-		return ErrSignature // the key is known, so the token is judged even if the refetch failed
+		return nil, ErrSignature // the key is known, so the token is judged even if the refetch failed
 	case err != nil:
-		return err
+		return nil, err
 	}
-	return ErrUnknownKey
+	v.keys.unknownKids.Add(1)
+	return nil, ErrUnknownKey
 }
 
 func sameKey(a, b *jose.Key) bool {
@@ -112,7 +206,7 @@ func sameKey(a, b *jose.Key) bool {
 const maxDate = 253402300799
 
 // checkClaims judges a token whose signature is good.
-func (v *Verifier) checkClaims(t *jose.Token) (Claims, error) {
+func (v *Verifier) checkClaims(t *jose.Token) (*claims, error) {
 	c := &claims{payload: t.Payload, members: t.Claims}
 	for _, m := range t.Claims {
 		ok := true
@@ -131,32 +225,42 @@ func (v *Verifier) checkClaims(t *jose.Token) (Claims, error) {
 			c.iat, ok = numericDate(m.Value)
 		}
 		if !ok {
-			return Claims{}, ErrClaims
+			return nil, ErrClaims
 		}
 	}
 
-	now := v.now()
 	switch {
 	case c.iss != v.issuer: // exactly: no case folding, no lost slash (SEC-96)
-		return Claims{}, ErrIssuer
+		return nil, ErrIssuer
 	case !v.typFits(t.Typ):
-		return Claims{}, ErrType
+		return nil, ErrType
 	case c.exp.IsZero():
-		return Claims{}, ErrClaims // a token without an end is no access token
-	case !now.Before(c.exp.Add(v.skew)): // dead at exp
-		return Claims{}, ErrExpired
-	case now.Add(v.skew).Before(c.nbf), now.Add(v.skew).Before(c.iat):
-		return Claims{}, ErrNotYetValid
-	case !v.meant(c.aud):
-		return Claims{}, ErrAudience
+		return nil, ErrClaims // a token without an end is no access token
+	}
+	if err := v.checkTimes(c); err != nil {
+		return nil, err
+	}
+	if !v.meant(c.aud) {
+		return nil, ErrAudience
 	}
 	if v.typ == typRFC9068 { // RFC 9068 §2.2: what its profile requires
 		id, client := c.text("jti"), c.text("client_id")
 		if c.sub == "" || c.iat.IsZero() || id == "" || client == "" {
-			return Claims{}, ErrClaims
+			return nil, ErrClaims
 		}
 	}
-	return Claims{c}, nil
+	return c, nil
+}
+
+func (v *Verifier) checkTimes(c *claims) error {
+	now := v.now()
+	switch {
+	case !now.Before(c.exp.Add(v.skew)): // dead at exp
+		return ErrExpired
+	case now.Add(v.skew).Before(c.nbf), now.Add(v.skew).Before(c.iat):
+		return ErrNotYetValid
+	}
+	return nil
 }
 
 const typRFC9068 = "at+jwt"
