@@ -68,6 +68,14 @@ func (a *API) clients() group {
 			params: []field{id}, status: http.StatusOK, answer: one(client),
 			serve: (*call).rotateSecret,
 		},
+		{
+			method: http.MethodGet, path: "/clients/{id}/connections", title: "List a client's connections",
+			doc:    "The connections whose users may sign in to the client. Options are shown to read:connections alone.",
+			scopes: []string{"read:connections", "read:clients", "read:client_summary"}, params: []field{id},
+			query:  []field{f("strategy", list(oneOf(strategies...)).atMost(100), "Only connections of these kinds; may be repeated")},
+			status: http.StatusOK, answer: paged(connectionResource(), listForm{key: "connections", checkpoint: true, only: true}),
+			serve: (*call).listClientConnections,
+		},
 	}}
 }
 

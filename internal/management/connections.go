@@ -125,6 +125,14 @@ func (a *API) connections() group {
 			status: http.StatusNoContent,
 			serve:  (*call).enableClients,
 		},
+		{
+			method: http.MethodDelete, path: "/connections/{id}/users", title: "Delete a connection user",
+			doc:    "Deletes the user of a database connection who has this address, as DELETE /users/{id} does. Deleting who is not there succeeds.",
+			scopes: []string{"delete:users"},
+			query:  []field{f("email", str().chars(1, 320), "The address").must()},
+			status: http.StatusNoContent,
+			serve:  (*call).deleteConnectionUser,
+		},
 	}}
 }
 
@@ -422,4 +430,63 @@ func (c *call) setEnabled(ctx context.Context, id string, on map[string]bool, e 
 		doc.set("enabled_clients", ids)
 		return c.changedConnection(x, doc)
 	}, e)
+}
+
+// listClientConnections pages over the connections of the tenant that have the
+// client: few, so they are read whole.
+func (c *call) listClientConnections() (any, error) {
+	client := c.path["id"]
+	if _, err := c.store.Client(c.ctx, c.t, client); err != nil {
+		return nil, meaning(err, errNoClient, nil)
+	}
+	found, err := c.store.Connections(c.ctx, c.t.ID, tenant.ConnectionFilter{Strategies: c.query.strings("strategy")}, tenant.Page{})
+	if err != nil {
+		return nil, meaning(err, nil, nil)
+	}
+	l := listing{items: []*object{}}
+	past := c.page.After == ""
+	for _, x := range found.Items {
+		switch {
+		case !past:
+			past = x.ID == c.page.After
+			continue
+		case !x.EnabledFor(client):
+			continue
+		case len(l.items) == c.page.Limit:
+			l.next = l.items[len(l.items)-1].text("id")
+			return l, nil
+		}
+		view, err := c.connectionView(x)
+		if err != nil {
+			return nil, err
+		}
+		if !c.holds([]string{"read:connections"}) {
+			view.remove("options")
+		}
+		l.items = append(l.items, view)
+	}
+	return l, nil
+}
+
+func (c *call) deleteConnectionUser() (any, error) {
+	x, err := c.store.ConnectionByID(c.ctx, c.t.ID, c.path["id"])
+	if err != nil {
+		return nil, meaning(err, errNoConnection, nil)
+	}
+	if !x.Database() {
+		return nil, badRequest("invalid_body", "Connection must be a database connection")
+	}
+	found, err := c.store.UsersByEmail(c.ctx, c.t.ID, tenant.CanonicalEmail(c.query.text("email")))
+	if err != nil {
+		return nil, err
+	}
+	for _, u := range found {
+		if u.Connection() != x.Name {
+			continue
+		}
+		if err := c.endUser(u); err != nil {
+			return nil, err
+		}
+	}
+	return nil, nil
 }

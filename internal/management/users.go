@@ -294,11 +294,16 @@ func (c *call) deleteUser() (any, error) {
 	if err != nil {
 		return nil, deleted(err)
 	}
+	return nil, c.endUser(u)
+}
+
+// endUser deletes a user with all that is theirs.
+func (c *call) endUser(u tenant.User) error {
 	if _, err := c.end(u.ID, "user_deleted", c.store.DeleteUser); err != nil {
-		return nil, err
+		return err
 	}
 	c.store.Record(c.about(audit.UserDeleted, u))
-	return nil, nil
+	return nil
 }
 
 // revokeAll ends every live family that matches, a few hundred at a time, so
