@@ -138,7 +138,7 @@ func (s *Service) mint(ctx context.Context, a answer, code string, now time.Time
 	if a.types.token {
 		authorization := a.login.session.ID // D5: the code, or the login
 		if code != "" {
-			authorization = token.Hash(code)
+			authorization = tenant.CodeAuthorization + token.Hash(code)
 		}
 		access, err = s.minter.AccessToken(ctx, a.tenant, token.AccessToken{
 			Client: a.client, ResourceServer: a.api, Subject: a.login.user.ID, Scopes: scopes, Authorization: authorization,

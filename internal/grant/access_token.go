@@ -89,12 +89,24 @@ func (s *Service) machineStands(ctx context.Context, t tenant.Tenant, c tenant.C
 func markSubjects(t tenant.Tenant, c tenant.Claims) []tenant.MarkSubject {
 	subjects := []tenant.MarkSubject{{Kind: "tenant", ID: t.ID}, {Kind: "client", ID: c.ClientID}}
 	if !c.Machine() {
-		subjects = append(subjects, tenant.MarkSubject{Kind: "user", ID: c.Subject})
+		subjects = append(subjects, tenant.MarkSubject{Kind: "user", ID: c.Subject},
+			tenant.MarkSubject{Kind: tenant.ConsentMark, ID: tenant.ConsentMarkID(c.Subject, c.ClientID, consentAudience(t, c.Audience))})
 	}
 	for _, a := range c.Audience {
 		subjects = append(subjects, tenant.MarkSubject{Kind: "audience", ID: a})
 	}
 	return subjects
+}
+
+// consentAudience is the audience of the consent that a user's token came of: its
+// API, or none where it is for userinfo alone.
+func consentAudience(t tenant.Tenant, audiences []string) string {
+	for _, a := range audiences {
+		if a != t.UserinfoAudience() {
+			return a
+		}
+	}
+	return ""
 }
 
 func inactive(why string) error { return fmt.Errorf("%s: %w", why, tenant.ErrTokenInactive) }

@@ -75,7 +75,7 @@ func invalidCode(reason string) *oauth.Error {
 
 // codeAuthorization is the authorization in the jti of tokens of a code that
 // issued no family.
-func codeAuthorization(hash string) string { return "code " + hash }
+func codeAuthorization(hash string) string { return tenant.CodeAuthorization + hash }
 
 // redirectMatches is RFC 6749 §4.1.3: what the authorization request named must
 // be named again, byte for byte; what it left to the registration may be.

@@ -204,7 +204,7 @@ func (s *Service) allowedDevice(ctx context.Context, x *exchange, d tenant.Devic
 	}
 	p := proof{
 		user: u, requested: d.Scopes, audience: d.Audience, audienceUsed: d.Audience != "",
-		protocol: "oauth2-device-code", authorizedBy: "device " + d.Hash, grantType: oauth.GrantDeviceCode,
+		protocol: "oauth2-device-code", authorizedBy: tenant.DeviceAuthorization + d.Hash, grantType: oauth.GrantDeviceCode,
 		fromBrowser: x.request.FromBrowser, consentID: d.ConsentID, connection: d.Connection,
 		authTime: d.AuthTime, amr: d.AMR, codeHash: d.Hash,
 	}

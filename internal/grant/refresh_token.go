@@ -202,6 +202,16 @@ func standardOnly(scopes oauth.Scopes) oauth.Scopes {
 // own attempt in the row says that it happened (D4).
 func (s *Service) commitRefreshToken(ctx context.Context, x *exchange, p proof, _ access, m minted) error {
 	r := rotation(x, p, m, s.clock.Now())
+	if r.DropSiblings {
+		hash, err := s.familyHash(ctx, x.tenant)
+		if err != nil {
+			return err
+		}
+		r.FamilyHash, r.DeniedUntil = hash, r.At.Add(token.MaxLifetime)
+		r.Dropped = r.Event
+		r.Dropped.Type, r.Dropped.Reason, r.Dropped.Generation, r.Dropped.Details = audit.RefreshRevoked, "rotation_enabled", 0, nil
+		r.Dropped.Description = audit.Description(audit.RefreshRevoked)
+	}
 	err := s.store.RotateRefreshToken(ctx, r)
 	if err == nil || errors.Is(err, tenant.ErrConflict) {
 		return err

@@ -3,7 +3,9 @@ package store
 import (
 	"context"
 	"slices"
+	"time"
 
+	"github.com/bulla-auth/bulla/internal/audit"
 	"github.com/bulla-auth/bulla/internal/tenant"
 )
 
@@ -98,19 +100,97 @@ func (s *Store) DeleteConsents(ctx context.Context, tenantID string, f tenant.Co
 	})
 }
 
-// endConsent deletes a consent and ends the families issued under it.
+// endConsent deletes a consent and ends the families issued under it, each with
+// its event, and the access tokens that came of it without a family.
 func (tx *Tx) endConsent(c tenant.Consent, d tenant.Deletion) error {
 	if _, err := tx.exec(`DELETE FROM consents WHERE tenant_id = $1 AND id = $2`, c.TenantID, c.ID); err != nil {
 		return err
 	}
+	reason := orText(d.Reason, "consent_deleted")
 	rows, err := tx.query(`
 		UPDATE refresh_tokens SET revoked_at = $5, revoked_reason = $6
 		 WHERE tenant_id = $1 AND user_id = $2 AND client_id = $3 AND audience = $4 AND revoked_at IS NULL
-		RETURNING id`,
-		c.TenantID, c.UserID, c.ClientID, c.Audience, millis(d.At), orText(d.Reason, "consent_deleted"))
-	ended, err := all(rows, err, scanOne[tenant.FamilyID])
+		RETURNING id, generation`,
+		c.TenantID, c.UserID, c.ClientID, c.Audience, millis(d.At), reason)
+	type family struct {
+		id         tenant.FamilyID
+		generation uint32
+	}
+	ended, err := all(rows, err, func(row scanner) (f family, err error) {
+		err = row.Scan(&f.id, &f.generation)
+		return f, err
+	})
 	if err != nil {
 		return err
 	}
-	return tx.denyFamilies(c.TenantID, ended, d.FamilyHash, d.DeniedUntil)
+	for _, f := range ended {
+		if err := tx.denyFamilies(c.TenantID, []tenant.FamilyID{f.id}, d.FamilyHash, d.DeniedUntil); err != nil {
+			return err
+		}
+		tx.appendEvent(tenant.Event{
+			At: d.At, Type: audit.RefreshRevoked, Description: audit.Description(audit.RefreshRevoked), Reason: reason, FamilyID: f.id, Generation: f.generation,
+			UserID: c.UserID, ClientID: c.ClientID, Audience: c.Audience, Origin: d.Event.Origin,
+		})
+	}
+	return tx.denyIssuedUnder(c, d)
+}
+
+// denyIssuedUnder ends the access tokens of a consent that no family holds. Those
+// whose code is still known are named; older ones are under a mark. It is no
+// second ahead: a user who takes a consent back and gives it again gets tokens
+// that count, and what the mark misses of this very second, the codes name.
+func (tx *Tx) denyIssuedUnder(c tenant.Consent, d tenant.Deletion) error {
+	err := tx.denyCodes(d, c.TenantID, c.UserID, func(x spentCode) bool { return x.clientID == c.ClientID && x.of.Audience == c.Audience })
+	if err != nil {
+		return err
+	}
+	subject := tenant.MarkSubject{Kind: tenant.ConsentMark, ID: tenant.ConsentMarkID(c.UserID, c.ClientID, c.Audience)}
+	return tx.markBefore(c.TenantID, subject, latest(tx.now, d.At).Truncate(time.Second), d.DeniedUntil)
+}
+
+// spentCode is a code that issued access tokens and no family.
+type spentCode struct {
+	hash, clientID string
+	of             struct {
+		Audience  string `json:"audience"`
+		SessionID string `json:"session_id"`
+	}
+}
+
+// denyCodes puts the access tokens of a user's spent codes that match on the
+// denylist, as long as the codes are kept.
+func (tx *Tx) denyCodes(d tenant.Deletion, tenantID, userID string, match func(spentCode) bool) error {
+	if d.FamilyHash == nil {
+		return nil
+	}
+	for _, codes := range []struct{ statement, authorization string }{
+		{`SELECT hash, client_id, document FROM codes WHERE tenant_id = $1 AND user_id = $2 AND redeemed_at IS NOT NULL AND family_id = ''`, tenant.CodeAuthorization},
+		{`SELECT hash, client_id, document FROM device_codes WHERE tenant_id = $1 AND user_id = $2 AND redeemed_at IS NOT NULL AND family_id = ''`, tenant.DeviceAuthorization},
+	} {
+		rows, err := tx.query(codes.statement, tenantID, userID)
+		spent, err := all(rows, err, func(row scanner) (x spentCode, err error) {
+			err = row.Scan(&x.hash, &x.clientID, jsonOf{&x.of})
+			return x, err
+		})
+		if err != nil {
+			return err
+		}
+		for _, x := range spent {
+			if !match(x) {
+				continue
+			}
+			hash := d.FamilyHash(tenant.FamilyID(codes.authorization + x.hash))
+			if err := tx.denyFor(tenantID, hash, d.DeniedUntil, audienceList(x.of.Audience)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func audienceList(audience string) []string {
+	if audience == "" {
+		return []string{}
+	}
+	return []string{audience}
 }

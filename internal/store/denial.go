@@ -21,13 +21,21 @@ const (
 // mark makes what was issued to subject until now unusable (SEC-133). Its time
 // is the store's, taken with this write, or at if that is later.
 func (tx *Tx) mark(tenantID string, subject tenant.MarkSubject, at, until time.Time) error {
-	notBefore := latest(tx.now, at).Add(markAhead)
-	_, err := tx.exec(`
-		INSERT INTO marks (tenant_id, kind, id, not_before, expires_at) VALUES ($1, $2, $3, $4, $5)
+	return tx.markBefore(tenantID, subject, latest(tx.now, at).Add(markAhead), until)
+}
+
+func (tx *Tx) markBefore(tenantID string, subject tenant.MarkSubject, notBefore, until time.Time) error {
+	n, err := tx.number()
+	if err != nil {
+		return err
+	}
+	_, err = tx.exec(`
+		INSERT INTO marks (tenant_id, kind, id, not_before, expires_at, n) VALUES ($1, $2, $3, $4, $5, $6)
 		ON CONFLICT (tenant_id, kind, id) DO UPDATE SET
 		  not_before = CASE WHEN excluded.not_before > marks.not_before THEN excluded.not_before ELSE marks.not_before END,
-		  expires_at = CASE WHEN excluded.expires_at > marks.expires_at THEN excluded.expires_at ELSE marks.expires_at END`,
-		tenantID, subject.Kind, subject.ID, millis(notBefore), millis(latest(notBefore.Add(markLife), until)))
+		  expires_at = CASE WHEN excluded.expires_at > marks.expires_at THEN excluded.expires_at ELSE marks.expires_at END,
+		  n = excluded.n`,
+		tenantID, subject.Kind, subject.ID, millis(notBefore), millis(latest(notBefore.Add(markLife), until)), n)
 	return err
 }
 
@@ -74,18 +82,62 @@ func (s *Store) RefuseIssued(ctx context.Context, tenantID string, subject tenan
 	})
 }
 
-// deny puts the keyed hash of an authorization on the denylist; a longer entry
-// stays as it is. An empty hash is none.
+// deny puts the keyed hash of an authorization on the denylist, where nobody
+// knows for which APIs its tokens can be; a longer entry stays as it is. An empty
+// hash is none.
 func (tx *Tx) deny(tenantID, hash string, until time.Time) error {
+	return tx.denyFor(tenantID, hash, until, nil)
+}
+
+// denyFor is deny for tokens that can be for these APIs alone.
+func (tx *Tx) denyFor(tenantID, hash string, until time.Time, audiences []string) error {
 	if hash == "" {
 		return nil
 	}
-	_, err := tx.exec(`
-		INSERT INTO denials (tenant_id, hash, expires_at) VALUES ($1, $2, $3)
+	n, err := tx.number()
+	if err != nil {
+		return err
+	}
+	var apis any // NULL: anybody's
+	if audiences != nil {
+		apis = jsonText(audiences)
+	}
+	_, err = tx.exec(`
+		INSERT INTO denials (tenant_id, hash, expires_at, audiences, n) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (tenant_id, hash) DO UPDATE SET
-		  expires_at = CASE WHEN excluded.expires_at > denials.expires_at THEN excluded.expires_at ELSE denials.expires_at END`,
-		tenantID, hash, until.UnixMilli())
+		  expires_at = CASE WHEN excluded.expires_at > denials.expires_at THEN excluded.expires_at ELSE denials.expires_at END,
+		  audiences = excluded.audiences, n = excluded.n`,
+		tenantID, hash, until.UnixMilli(), apis, n)
 	return err
+}
+
+// denyFamily puts the access tokens of a family, which is still there, on the
+// denylist: those for the API of its authorization, and for those that exchanges
+// added (refresh-tokens.md §11).
+func (tx *Tx) denyFamily(tenantID string, id tenant.FamilyID, hash string, until time.Time) error {
+	type apis struct {
+		audience string
+		added    []tenant.ResourcePolicy
+	}
+	rows, err := tx.query(`SELECT audience, resource_servers FROM refresh_tokens WHERE tenant_id = $1 AND id = $2`, tenantID, string(id))
+	found, err := all(rows, err, func(row scanner) (a apis, err error) {
+		err = row.Scan(&a.audience, jsonOf{&a.added})
+		return a, err
+	})
+	if err != nil {
+		return err
+	}
+	if len(found) == 0 {
+		return tx.deny(tenantID, hash, until)
+	}
+	audiences := []string{} // not nil: without an API there is nobody to tell
+	if found[0].audience != "" {
+		audiences = append(audiences, found[0].audience)
+	}
+	for _, p := range found[0].added {
+		audiences = append(audiences, p.Audience)
+	}
+	return tx.denyFor(tenantID, hash, until, audiences)
 }
 
 // denyFamilies puts the access tokens of families on the denylist.
@@ -94,7 +146,7 @@ func (tx *Tx) denyFamilies(tenantID string, ids []tenant.FamilyID, hash func(ten
 		return nil
 	}
 	for _, id := range ids {
-		if err := tx.deny(tenantID, hash(id), until); err != nil {
+		if err := tx.denyFamily(tenantID, id, hash(id), until); err != nil {
 			return err
 		}
 	}

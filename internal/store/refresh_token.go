@@ -72,6 +72,9 @@ func (tx *Tx) issue(i tenant.Issue) error {
 	if err != nil {
 		return err
 	}
+	if err := tx.denyFamilies(f.TenantID, beyond, i.FamilyHash, i.DeniedUntil); err != nil {
+		return err
+	}
 	for _, id := range slices.Backward(beyond) { // oldest first
 		if _, err := tx.exec(`DELETE FROM refresh_tokens WHERE tenant_id = $1 AND id = $2`, f.TenantID, string(id)); err != nil {
 			return err
@@ -79,9 +82,6 @@ func (tx *Tx) issue(i tenant.Issue) error {
 		e := i.Evicted
 		e.FamilyID = id
 		tx.appendEvent(e)
-	}
-	if err := tx.denyFamilies(f.TenantID, beyond, i.FamilyHash, i.DeniedUntil); err != nil {
-		return err
 	}
 	return tx.insertFamily(f)
 }
@@ -170,11 +170,32 @@ func (tx *Tx) afterRotation(r tenant.Rotation) error {
 	if !r.DropSiblings {
 		return nil
 	}
-	_, err = tx.exec(`
-		DELETE FROM refresh_tokens
+	return tx.dropSiblings(f, r)
+}
+
+// dropSiblings deletes the user's other reusable families with the client and
+// audience (SEC-111), with the access tokens that came of them.
+func (tx *Tx) dropSiblings(f tenant.RefreshToken, r tenant.Rotation) error {
+	rows, err := tx.query(`
+		SELECT id FROM refresh_tokens
 		 WHERE tenant_id = $1 AND user_id = $2 AND client_id = $3 AND audience = $4 AND id <> $5 AND rotating = 0 AND revoked_at IS NULL`,
 		f.TenantID, f.UserID, f.ClientID, f.Audience, string(f.ID))
-	return err
+	siblings, err := all(rows, err, scanOne[tenant.FamilyID])
+	if err != nil {
+		return err
+	}
+	if err := tx.denyFamilies(f.TenantID, siblings, r.FamilyHash, r.DeniedUntil); err != nil {
+		return err
+	}
+	for _, id := range siblings {
+		if _, err := tx.exec(`DELETE FROM refresh_tokens WHERE tenant_id = $1 AND id = $2`, f.TenantID, string(id)); err != nil {
+			return err
+		}
+		e := r.Dropped
+		e.FamilyID = id
+		tx.appendEvent(e)
+	}
+	return nil
 }
 
 // withAudience remembers what an exchange was for (refresh-tokens.md §11).
@@ -206,7 +227,7 @@ func (s *Store) RevokeFamily(ctx context.Context, r tenant.Revocation) error {
 		if err != nil || n == 0 {
 			return err
 		}
-		if err := tx.deny(r.TenantID, r.DeniedHash, r.DeniedUntil); err != nil {
+		if err := tx.denyFamily(r.TenantID, r.ID, r.DeniedHash, r.DeniedUntil); err != nil {
 			return err
 		}
 		if r.DeleteConsent {

@@ -144,7 +144,7 @@ func (s *Store) EndSessions(ctx context.Context, d tenant.SessionEnd) (int, erro
 			if !d.WithFamilies {
 				continue
 			}
-			if err := tx.revokeBound(d, x.ID); err != nil {
+			if err := tx.revokeBound(d, x); err != nil {
 				return err
 			}
 		}
@@ -154,13 +154,14 @@ func (s *Store) EndSessions(ctx context.Context, d tenant.SessionEnd) (int, erro
 	})
 }
 
-// revokeBound ends the families that came from a session.
-func (tx *Tx) revokeBound(d tenant.SessionEnd, sessionID string) error {
+// revokeBound ends the families that came from a session, and the access tokens
+// that came from it without one: from its codes, or straight from the login (D5).
+func (tx *Tx) revokeBound(d tenant.SessionEnd, x tenant.Session) error {
 	rows, err := tx.query(`
 		UPDATE refresh_tokens SET revoked_at = $3, revoked_reason = $4
 		 WHERE tenant_id = $1 AND session_id = $2 AND revoked_at IS NULL
 		RETURNING `+familyColumns,
-		d.TenantID, sessionID, millis(d.At), orText(d.Reason, "session_revoked"))
+		d.TenantID, x.ID, millis(d.At), orText(d.Reason, "session_revoked"))
 	ended, err := all(rows, err, scanFamily)
 	if err != nil {
 		return err
@@ -171,7 +172,13 @@ func (tx *Tx) revokeBound(d tenant.SessionEnd, sessionID string) error {
 		}
 		tx.appendEvent(ofFamily(d.FamilyEvent, f))
 	}
-	return nil
+	if d.FamilyHash == nil {
+		return nil
+	}
+	if err := tx.deny(d.TenantID, d.FamilyHash(tenant.FamilyID(x.ID)), d.DeniedUntil); err != nil {
+		return err
+	}
+	return tx.denyCodes(d.Deletion, d.TenantID, x.UserID, func(c spentCode) bool { return c.of.SessionID == x.ID })
 }
 
 // ofFamily completes an event about a family.

@@ -147,6 +147,7 @@ type Store struct {
 	events *journal
 	cache  *cache
 	sweep  sweeper
+	bell   bell
 	probe  probe
 
 	full   chan struct{} // the queue of events fills up
@@ -222,10 +223,15 @@ func (s *Store) write(ctx context.Context, tenantID, key string, fn func(*Tx) er
 	if key != "" {
 		key = tenantID + " " + key
 	}
-	return s.engine.write(ctx, key, func(tx *Tx) error {
-		tx.tenantID = tenantID
+	var done *Tx // of the last run, once the write has ended well
+	err := s.engine.write(ctx, key, func(tx *Tx) error {
+		tx.tenantID, done = tenantID, tx
 		return fn(tx)
 	})
+	if err == nil && done.numbered {
+		s.bell.ring(tenantID)
+	}
+	return err
 }
 
 // written is write for a function with a result. The result is the caller's only

@@ -34,6 +34,8 @@ type Tx struct {
 	now time.Time
 	// events are written with the commit, together.
 	events []tenant.Event
+	// numbered: followers of the tenant's notices are woken after the commit.
+	numbered bool
 	// reconfigured: the write changed configuration, or took a tenant away; what is
 	// cached by generation is read again.
 	reconfigured bool

@@ -101,7 +101,12 @@ type Rotation struct {
 	// DropSiblings deletes the user's other reusable families with this client
 	// and audience: the client has moved to rotation (SEC-111).
 	DropSiblings bool
-	Device       Device
+	// Dropped is the event written for each of them; the store fills in FamilyID.
+	// Their access tokens go on the denylist under FamilyHash until DeniedUntil.
+	Dropped     Event
+	FamilyHash  func(FamilyID) string
+	DeniedUntil time.Time
+	Device      Device
 	// AddedAudience and AddedScopes are remembered in ResourceServers.
 	AddedAudience string
 	AddedScopes   []string

@@ -111,6 +111,13 @@ type Code struct {
 	FamilyID FamilyID `json:"-"`
 }
 
+// The authorization in the jti of access tokens of a code that issued no family
+// is one of these and the code's hash (D5).
+const (
+	CodeAuthorization   = "code "
+	DeviceAuthorization = "device "
+)
+
 // Consent is what a user allowed a client; the product says grants.
 type Consent struct {
 	TenantID string

@@ -31,6 +31,7 @@ func Run(t *testing.T, open Open) {
 		"lists":       listTests,
 		"families":    familyTests,
 		"devices":     deviceTests,
+		"notices":     noticeTests,
 		"cascades":    cascadeTests,
 		"guards":      guardTests,
 		"events":      eventTests,
