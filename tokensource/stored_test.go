@@ -18,7 +18,7 @@ func TestTokenIsReusedUntilShortlyBeforeItExpires(t *testing.T) {
 		f := newFakeIssuer()
 		s := machine(t, f.config())
 		tok := want(t, s, "access-1")
-		if got := tok.ExpiresAt.Sub(time.Now()); got != time.Hour {
+		if got := time.Until(tok.ExpiresAt); got != time.Hour {
 			t.Errorf("expires in %v, want an hour", got)
 		}
 		if strings.Join(tok.Scopes, " ") != "read:messages" {

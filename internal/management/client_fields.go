@@ -22,7 +22,7 @@ func clientResource() *resource {
 func clientFields() []field {
 	https := str().as("absolute-https-uri-with-placeholders-or-empty")
 	origin := str().as("url-with-placeholders")
-	text := str().atLeast(1)
+	text := str().notEmpty()
 	return []field{
 		f("client_id", str(), "The client's id, given by the server").readOnly().seenWith(anyClientScope...),
 		f("tenant", str(), "The tenant it is in").readOnly(),
@@ -81,7 +81,7 @@ func clientFields() []field {
 		f("mobile", closed(
 			f("android", closed(
 				f("app_package_name", str(), "Package of the app"),
-				f("sha256_cert_fingerprints", list(text).atLeast(1), "SHA-256 of the certificates that sign it"),
+				f("sha256_cert_fingerprints", list(text).notEmpty(), "SHA-256 of the certificates that sign it"),
 			), "The Android app"),
 			f("ios", closed(
 				f("team_id", str(), "Team id at Apple"),
@@ -97,7 +97,7 @@ func clientFields() []field {
 		), "Organization of requests that name none").clearable(),
 		f("organization_usage", oneOf("deny", "allow", "require"), "Whether users come as members of an organization").clearable(),
 		f("organization_require_behavior", oneOf("no_prompt", "pre_login_prompt", "post_login_prompt"), "When the organization is asked for, if it must be known").clearable(),
-		f("organization_discovery_methods", list(oneOf("email", "organization_name")).atLeast(1), "How a user's organization is found").clearable(),
+		f("organization_discovery_methods", list(oneOf("email", "organization_name")).notEmpty(), "How a user's organization is found").clearable(),
 		f("require_pushed_authorization_requests", boolean(), "Refuses authorization requests that were not pushed (RFC 9126)"),
 		f("require_proof_of_possession", boolean(), "Refuses tokens that are bound to no key"),
 		f("signed_request_object", free(f("required", boolean(), "Refuses unsigned ones")), "Signed authorization requests (RFC 9101)").clearable(),
@@ -114,7 +114,7 @@ func clientFields() []field {
 		f("redirection_policy", oneOf("allow_always", "open_redirect_protection"), "Whether refusals are sent back to the client's callback"),
 		f("express_configuration", free(), "Settings of express configuration; kept").clearable(),
 		f("my_organization_configuration", free(), "Settings of organization self-service; kept").clearable(),
-		f("async_approval_notification_channels", list(oneOf("guardian-push", "email")).atLeast(1), "Where an approval that comes later is asked for").clearable(),
+		f("async_approval_notification_channels", list(oneOf("guardian-push", "email")).notEmpty(), "Where an approval that comes later is asked for").clearable(),
 		f("allow_plain_pkce", boolean(), "Accepts code_challenge_method=plain from this client. For clients that cannot do S256"),
 		f("require_pkce", boolean(), "Asks a confidential client for PKCE too"),
 		f("callback_url_template", boolean(), "Always false").readOnly(),
@@ -145,7 +145,7 @@ func refreshPolicy() shape {
 		f("policies", list(closed(
 			f("audience", str().chars(1, 600), "Audience of the API").must(),
 			f("scope", list(str().chars(1, 280)), "What may be asked there").must(),
-		)).atLeast(1).orNull(), "Further APIs, with their scopes, that a refresh may ask tokens for"),
+		)).notEmpty().orNull(), "Further APIs, with their scopes, that a refresh may ask tokens for"),
 	)
 }
 

@@ -20,7 +20,7 @@ func clientGrantResource() *resource {
 		fields: []field{
 			f("id", str(), "Names the grant").readOnly(),
 			f("client_id", str().chars(1, 200), "The client's id").must().immutable(),
-			f("audience", str().atLeast(1), "Audience of the API").must().immutable(),
+			f("audience", str().notEmpty(), "Audience of the API").must().immutable(),
 			f("scope", list(str().chars(1, 280)), "What the client may ask for there; taking one away refuses the tokens that are out").clearable(),
 			f("organization_usage", oneOf("deny", "allow", "require"), "Whether the machine may act for an organization").clearable(),
 			f("allow_any_organization", boolean(), "Any organization will do").clearable(),

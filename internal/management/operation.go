@@ -25,12 +25,10 @@ type operation struct {
 	// params are the values of path; those not named are strings.
 	params []field
 	query  []field
-	// selects: the fields parameter picks members of the answer.
-	selects bool
-	body    *body
-	status  int
-	answer  answer
-	serve   func(c *call) (any, error)
+	body   *body
+	status int
+	answer answer
+	serve  func(c *call) (any, error)
 }
 
 // answer is what an operation gives back on success.

@@ -80,8 +80,8 @@ func oneOf(values ...string) shape {
 	return s
 }
 
-// atLeast, atMost and between bound a number, or the size of what has one.
-func (s shape) atLeast(n float64) shape         { s.low = n; return s }
+// notEmpty, atMost and between bound a number, or the size of what has one.
+func (s shape) notEmpty() shape                 { s.low = 1; return s }
 func (s shape) atMost(n float64) shape          { s.high = n; return s }
 func (s shape) between(low, high float64) shape { s.low, s.high = low, high; return s }
 

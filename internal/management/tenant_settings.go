@@ -79,7 +79,7 @@ func tenantSettingsResource() *resource {
 			f("legacy_sandbox_version", str().atMost(8), "The same for rules"),
 			f("sandbox_versions_available", list(str()), "The versions there are").readOnly(),
 			f("default_redirection_uri", str().as("absolute-https-uri-or-empty"), "Where a login page that was bookmarked leads to, https only"),
-			f("enabled_locales", list(str().chars(2, 10).match(`^[a-zA-Z]{2,3}([-_][A-Za-z0-9]{2,8})*$`)).atLeast(1), "Languages of the pages, the first when nothing fits"),
+			f("enabled_locales", list(str().chars(2, 10).match(`^[a-zA-Z]{2,3}([-_][A-Za-z0-9]{2,8})*$`)).notEmpty(), "Languages of the pages, the first when nothing fits"),
 			f("security_headers", free().orNull(), "Headers that pages send besides ours"),
 			f("session_cookie", closed(f("mode", oneOf("persistent", "non-persistent"), "Whether it outlives the browser").must()).orNull(), "The cookie of sessions"),
 			f("sessions", closed(f("oidc_logout_prompt_enabled", boolean(), "Asks the user before a logout that proves nothing")).orNull(), "More about sessions"),

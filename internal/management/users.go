@@ -44,12 +44,12 @@ func userResource() *resource {
 			f("last_login", str().as("date-time"), "Instant of the last login").readOnly(),
 			f("last_password_reset", str().as("date-time"), "Instant of the last new password").readOnly(),
 			f("logins_count", integer(), "How often the user has logged in").readOnly(),
-			f("connection", str().atLeast(1), "The connection's name; on a change, which identity is meant").must().writeOnly().changedWith("update:users", "update:users_app_metadata", "update:current_user_metadata"),
+			f("connection", str().notEmpty(), "The connection's name; on a change, which identity is meant").must().writeOnly().changedWith("update:users", "update:users_app_metadata", "update:current_user_metadata"),
 			f("password", str().chars(1, 1024), "Judged by the connection's policy; a new one ends sessions and refresh tokens").writeOnly().concealed().clearable(),
 			f("verify_email", boolean(), "Sends a message to prove the address").writeOnly(),
 			f("verify_phone_number", boolean(), "Sends a message to prove the number").writeOnly().onlyUpdate(),
 			f("verify_password", boolean(), "Taken and without effect").writeOnly().onlyUpdate(),
-			f("client_id", str().atLeast(1), "The client that a message is sent for").writeOnly().onlyUpdate(),
+			f("client_id", str().notEmpty(), "The client that a message is sent for").writeOnly().onlyUpdate(),
 		},
 	}
 }

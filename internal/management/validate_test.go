@@ -14,7 +14,7 @@ func thing() shape {
 		f("count", integer().between(1, 100), "How many."),
 		f("ratio", number().atMost(1), ""),
 		f("on", boolean(), ""),
-		f("tags", list(str().atLeast(1)).atMost(3).distinct(), "Tags"),
+		f("tags", list(str().notEmpty()).atMost(3).distinct(), "Tags"),
 		f("inner", closed(f("leaf", str(), "A leaf").must()), "Inner"),
 		f("pair", closed(f("x", str(), ""), f("y", str(), "")).between(1, 1), ""),
 		f("nothing", str().orNull(), ""),

@@ -11,9 +11,9 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/bulla-auth/bulla/internal/clock"
-	"time"
 )
 
 // unscoped are the statements that may leave out the tenant, with the reason.

@@ -28,7 +28,7 @@ func ExampleFromSource() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	var library func(oauth2.TokenSource) = func(ts oauth2.TokenSource) {
+	library := func(ts oauth2.TokenSource) {
 		token, err := ts.Token()
 		if err != nil {
 			log.Fatal(err)
