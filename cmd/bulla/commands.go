@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -137,6 +138,38 @@ func (c keysRevokeCommand) run(ctx context.Context, p process, load func() (conf
 		return err
 	}
 	return app.NewAdmin(options(cfg, p)).RevokeKey(ctx, c.Kid, c.Force)
+}
+
+type keysImportCommand struct {
+	File   string `arg:"" help:"The private key, PEM or JWK; - is standard input."`
+	Kid    string `help:"The id the other issuer publishes the key under; a JWK names its own." placeholder:"KID"`
+	State  string `help:"What the key does here: current (signs from now on), next (signs after the next rotation), previous (only its tokens go on)." enum:"current,next,previous" required:""`
+	Format string `help:"Form of the answer: text, json." enum:"text,json" default:"text"`
+}
+
+func (c keysImportCommand) run(ctx context.Context, p process, load func() (config.Config, error)) error {
+	cfg, err := load()
+	if err != nil {
+		return err
+	}
+	in := p.stdin
+	if c.File != "-" {
+		f, err := os.Open(c.File)
+		if err != nil {
+			return fmt.Errorf("read the key: %w", err)
+		}
+		defer f.Close()
+		in = f
+	}
+	key, err := io.ReadAll(io.LimitReader(in, maxLine))
+	if err != nil {
+		return fmt.Errorf("read the key: %w", err)
+	}
+	keys, err := app.NewAdmin(options(cfg, p)).ImportKey(ctx, key, c.Kid, c.State)
+	if err != nil {
+		return err
+	}
+	return writeKeys(p.stdout, c.Format, keys)
 }
 
 type keysRestoreCommand struct {

@@ -66,6 +66,7 @@ type commandLine struct {
 		List    keysListCommand    `cmd:"" help:"List the signing keys."`
 		Rotate  keysRotateCommand  `cmd:"" help:"Replace the keys that sign by the next ones."`
 		Revoke  keysRevokeCommand  `cmd:"" help:"Remove a key that no longer signs from the key set."`
+		Import  keysImportCommand  `cmd:"" help:"Take over a private key of another issuer, with its kid."`
 		Restore keysRestoreCommand `cmd:"" help:"Publish a revoked key again, so that what it has signed is valid."`
 	} `cmd:"" help:"Signing keys."`
 	Token struct {

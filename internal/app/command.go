@@ -60,6 +60,11 @@ type (
 	rotateRequest struct {
 		Force bool `json:"force"`
 	}
+	importRequest struct {
+		Key   string `json:"key"`
+		Kid   string `json:"kid"`
+		State string `json:"state"`
+	}
 	keyRequest struct {
 		Kid   string `json:"kid"`
 		Force bool   `json:"force"`
@@ -82,6 +87,7 @@ const (
 	opKeysRotate       = "keys-rotate"
 	opKeysRevoke       = "keys-revoke"
 	opKeysRestore      = "keys-restore"
+	opKeysImport       = "keys-import"
 	opStatus           = "status"
 )
 
@@ -105,6 +111,7 @@ func (o *operator) operations() operations {
 		opKeysRotate:       operation(o.rotateKeys),
 		opKeysRevoke:       operation(o.revokeKey),
 		opKeysRestore:      operation(o.restoreKey),
+		opKeysImport:       operation(o.importKey),
 		opStatus:           operation(o.status),
 	}
 }
@@ -200,6 +207,29 @@ func (o *operator) restoreKey(ctx context.Context, in keyRequest) (emptyRequest,
 	return emptyRequest{}, keyError(o.data.keyring(o.opts.Clock).Restore(ctx, t, in.Kid, keyEvent(o.opts.Clock)), in.Kid)
 }
 
+func (o *operator) importKey(ctx context.Context, in importRequest) ([]Key, error) {
+	t, err := o.data.tenantNow(ctx, o.opts.Config)
+	if err != nil {
+		return nil, err
+	}
+	key, kid, err := token.ParsePrivateKey([]byte(in.Key))
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case in.Kid == "" && kid == "":
+		return nil, errors.New("the key names no kid; give the one the other issuer publishes it under with --kid")
+	case in.Kid == "":
+		in.Kid = kid
+	case kid != "" && kid != in.Kid:
+		return nil, fmt.Errorf("the key names another kid than --kid does; leave --kid out")
+	}
+	if err := o.data.keyring(o.opts.Clock).Import(ctx, t, key, in.Kid, tenant.KeyState(in.State), keyEvent(o.opts.Clock)); err != nil {
+		return nil, err
+	}
+	return o.keys(ctx, emptyRequest{})
+}
+
 func keyError(err error, kid string) error {
 	if errors.Is(err, tenant.ErrNotFound) {
 		return fmt.Errorf("there is no signing key %q; see bulla keys list", kid)
@@ -255,6 +285,12 @@ func (a *Admin) RotateKeys(ctx context.Context, force bool) ([]Key, error) {
 func (a *Admin) RevokeKey(ctx context.Context, kid string, force bool) error {
 	_, err := ask[emptyRequest](ctx, a, opKeysRevoke, keyRequest{Kid: kid, Force: force})
 	return err
+}
+
+// ImportKey puts a private key of another issuer, PEM or JWK, on the ring as
+// current, next or previous, under kid or the kid it names, and lists the keys.
+func (a *Admin) ImportKey(ctx context.Context, key []byte, kid, state string) ([]Key, error) {
+	return ask[[]Key](ctx, a, opKeysImport, importRequest{Key: string(key), Kid: kid, State: state})
 }
 
 // RestoreKey publishes a revoked key again; it does not sign.

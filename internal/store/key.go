@@ -103,6 +103,33 @@ func (s *Store) ChangeSigningKey(ctx context.Context, c tenant.KeyChange) error 
 	})
 }
 
+// ReplaceSigningKey puts a key on the ring and takes the one in its place out of
+// it; ErrConflict when that is no longer there, ErrExists when the kid is taken.
+func (s *Store) ReplaceSigningKey(ctx context.Context, c tenant.KeyReplacement) error {
+	return s.write(ctx, c.Key.TenantID, "config", func(tx *Tx) error {
+		if c.Replaces != "" {
+			var err error
+			switch c.Key.State {
+			case tenant.KeyCurrent:
+				err = tx.must(`UPDATE signing_keys SET state = 'previous', current_until = $3 WHERE tenant_id = $1 AND kid = $2 AND state = 'current'`,
+					c.Key.TenantID, c.Replaces, millis(c.At))
+			case tenant.KeyNext:
+				err = tx.must(`UPDATE signing_keys SET state = 'revoked', revoked_at = $3, private = '' WHERE tenant_id = $1 AND kid = $2 AND state = 'next'`,
+					c.Key.TenantID, c.Replaces, millis(c.At))
+			default:
+				err = tenant.ErrConflict
+			}
+			if err != nil {
+				return err
+			}
+		}
+		if err := tx.insertSigningKey(c.Key); err != nil {
+			return err
+		}
+		return tx.configured(c.Key.TenantID, c.Event)
+	})
+}
+
 // ExtendSigningKey records that a key is about to sign a token of this life,
 // before the token exists (SEC-141). ErrConflict when the key signs no longer
 // and has been removed.

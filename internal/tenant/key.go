@@ -21,7 +21,8 @@ type SigningKey struct {
 	// Algorithm is the family: RSA, ES256 or EdDSA. One RSA key serves RS256 and PS256.
 	Algorithm string
 	State     KeyState
-	// Private is the PKCS #8 key, sealed by the tenant's data key (SEC-137).
+	// Private is the PKCS #8 key, sealed by the tenant's data key (SEC-137), or
+	// where the key is kept if not here; empty for a key that must not sign.
 	Private string
 	// Certificate is the self-signed certificate, base64 of its DER form; empty
 	// for keys that are not RSA.
@@ -85,6 +86,16 @@ type KeyChange struct {
 	// LongestLifetime is that of the key as judged, or AnyLifetime.
 	LongestLifetime time.Duration
 	Event           Event
+}
+
+// KeyReplacement puts a key that was not made here on the ring.
+type KeyReplacement struct {
+	Key SigningKey
+	// Replaces is the key in whose place it comes: a current one becomes
+	// previous, a next one is revoked. Empty: the place is free.
+	Replaces string
+	At       time.Time
+	Event    Event
 }
 
 // AnyLifetime changes a key whatever it has signed since it was judged.

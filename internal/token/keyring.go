@@ -22,6 +22,8 @@ type KeyStore interface {
 	// tenant.ErrExists when the new one's place is taken.
 	RotateSigningKeys(ctx context.Context, r tenant.KeyRotation) error
 	ChangeSigningKey(ctx context.Context, c tenant.KeyChange) error
+	// ReplaceSigningKey is tenant.ErrExists when the kid is taken.
+	ReplaceSigningKey(ctx context.Context, c tenant.KeyReplacement) error
 	// Signatures lists what keys have signed that is alive at now.
 	Signatures(ctx context.Context, tenantID string, now time.Time) ([]tenant.SignatureCount, error)
 	// FirstKeySet lists the keys of the first key set that was served;

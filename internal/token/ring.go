@@ -5,10 +5,7 @@ import (
 	"crypto"
 	"crypto/aes"
 	"crypto/cipher"
-	"crypto/ecdsa"
-	"crypto/ed25519"
 	"crypto/hmac"
-	"crypto/rsa"
 	"crypto/sha1" // x5t is SHA-1 by definition (RFC 7517 §4.8); nothing rests on it
 	"crypto/sha256"
 	"crypto/x509"
@@ -34,16 +31,29 @@ var ErrNoKey = errors.New("no signing key")
 // Ring holds the tenants' signing keys: parsed and precomputed in memory, under
 // the tenant's configuration version. It is safe for concurrent use.
 type Ring struct {
-	keys  Keys
-	vault Vault
-	cache perTenant[ringState]
+	keys    Keys
+	vault   Vault
+	signers Signers
+	cache   perTenant[ringState]
 	// served holds the tenants whose first key set has been recorded.
 	served sync.Map
 	tally  tally
 }
 
 // NewRing is a Ring whose keys are found in keys and opened by v.
-func NewRing(keys Keys, v Vault) *Ring { return &Ring{keys: keys, vault: v} }
+func NewRing(keys Keys, v Vault) *Ring { return NewRingWith(keys, v, RingOptions{}) }
+
+// RingOptions are for rings whose keys are not all in the store. The zero value
+// is for the others.
+type RingOptions struct {
+	// Signers opens keys that are kept elsewhere; nil when there are none.
+	Signers Signers
+}
+
+// NewRingWith is NewRing with options.
+func NewRingWith(keys Keys, v Vault, o RingOptions) *Ring {
+	return &Ring{keys: keys, vault: v, signers: o.Signers}
+}
 
 // ringState is a tenant's ring at one configuration version.
 type ringState struct {
@@ -74,7 +84,7 @@ type encoderName struct {
 type ringKey struct {
 	record  tenant.SigningKey
 	public  crypto.PublicKey
-	private crypto.Signer // only of keys that sign or have signed here
+	private crypto.Signer // only of keys that sign
 	// longest is the longest life of a token the key has signed, a
 	// time.Duration, as far as this node knows.
 	longest *atomic.Int64
@@ -134,7 +144,7 @@ func (r *Ring) load(ctx context.Context, t tenant.Tenant, old *ringState) (*ring
 		s.published = append(s.published, k)
 		s.byKid[record.Kid] = k
 		if record.State == tenant.KeyCurrent {
-			s.addEncoders(k)
+			r.addEncoders(s, k)
 		}
 	}
 	slices.SortStableFunc(s.published, publishedOrder)
@@ -166,6 +176,9 @@ func (r *Ring) parse(ctx context.Context, t tenant.Tenant, record tenant.Signing
 		if k != nil && sameMaterial(k.record, record) && (!signs || k.private != nil) {
 			again := *k
 			again.record = record
+			if !signs {
+				again.private = nil
+			}
 			return &again, nil
 		}
 	}
@@ -188,6 +201,12 @@ func (r *Ring) parse(ctx context.Context, t tenant.Tenant, record tenant.Signing
 	}
 	if !signs {
 		return k, nil
+	}
+	if k.private, err = r.signer(ctx, t, record); err != nil || k.private != nil {
+		if err == nil && !samePublic(k.private.Public(), k.public) {
+			err = errors.New("read private key: not that of the public key")
+		}
+		return k, err
 	}
 	private, err := r.vault.Open(ctx, t, purposeSigningKey, record.Kid, record.Private)
 	if err != nil {
@@ -237,17 +256,9 @@ func publishedOrder(a, b *ringKey) int {
 	return b.record.CurrentUntil.Compare(a.record.CurrentUntil)
 }
 
-func (s *ringState) addEncoders(k *ringKey) {
+func (r *Ring) addEncoders(s *ringState, k *ringKey) {
 	for _, alg := range algorithms[k.record.Algorithm] {
-		var signer jose.Signer
-		switch key := k.private.(type) {
-		case *rsa.PrivateKey:
-			signer = jose.NewRSASigner(alg, key)
-		case *ecdsa.PrivateKey:
-			signer = jose.NewECSigner(key)
-		case ed25519.PrivateKey:
-			signer = jose.NewEdSigner(key)
-		}
+		signer := r.signerFor(alg, k)
 		for _, typ := range []string{typJWT, typAccess} {
 			s.encoders[encoderName{alg, typ}] = signing{
 				encoder: jose.NewEncoder(jose.Header{Alg: alg, Typ: typ, Kid: k.record.Kid}, signer), key: k,

@@ -38,6 +38,7 @@ func Run(t *testing.T, open Open) {
 		"sessions":    sessionTests,
 		"jobs":        jobTests,
 		"sweep":       sweepTests,
+		"keys":        keyTests,
 		"concurrency": concurrencyTests,
 	}
 	for group, tests := range groups {
