@@ -264,7 +264,8 @@ func (c *call) revokeAccess() (any, error) {
 	if err := c.revokeAll(tenant.RefreshTokenFilter{UserID: id, SessionID: session}, reasonAccessRevoked); err != nil || session != "" {
 		return nil, err
 	}
-	return nil, c.store.RefuseIssued(c.ctx, c.t.ID, tenant.MarkSubject{Kind: "user", ID: id}, c.clock.Now().Add(maxTokenLifetime), tenant.Event{})
+	now := c.clock.Now()
+	return nil, c.store.RefuseIssued(c.ctx, c.t.ID, tenant.MarkSubject{Kind: "user", ID: id}, now, now.Add(maxTokenLifetime), tenant.Event{})
 }
 
 // familyEnded is the event of a family that this request ends; the store fills

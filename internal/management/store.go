@@ -86,8 +86,8 @@ type Store interface {
 	// EndSessions ends some of what matches and tells how many; callers go on
 	// until it says less than the limit.
 	EndSessions(ctx context.Context, d tenant.SessionEnd) (int, error)
-	// RefuseIssued marks a subject: access tokens given until now are refused.
-	RefuseIssued(ctx context.Context, tenantID string, subject tenant.MarkSubject, until time.Time, e tenant.Event) error
+	// RefuseIssued marks a subject: access tokens given until at are refused.
+	RefuseIssued(ctx context.Context, tenantID string, subject tenant.MarkSubject, at, until time.Time, e tenant.Event) error
 
 	Consents(ctx context.Context, tenantID string, f tenant.ConsentFilter, p tenant.Page) (tenant.List[tenant.Consent], error)
 	// DeleteConsents deletes the consents that match (by id, or all of a user)

@@ -70,11 +70,11 @@ func (s *Store) Mark(ctx context.Context, tenantID string, subjects []tenant.Mar
 	})
 }
 
-// RefuseIssued marks subject: the access tokens it was given until now are
-// refused (SEC-133).
-func (s *Store) RefuseIssued(ctx context.Context, tenantID string, subject tenant.MarkSubject, until time.Time, e tenant.Event) error {
+// RefuseIssued marks subject: the access tokens it was given until at, or now if
+// that is later, are refused (SEC-133).
+func (s *Store) RefuseIssued(ctx context.Context, tenantID string, subject tenant.MarkSubject, at, until time.Time, e tenant.Event) error {
 	return s.write(ctx, tenantID, "", func(tx *Tx) error {
-		if err := tx.mark(tenantID, subject, tx.now, until); err != nil {
+		if err := tx.mark(tenantID, subject, at, until); err != nil {
 			return err
 		}
 		tx.appendEvent(e)

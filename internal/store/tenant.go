@@ -2,20 +2,25 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/bulla-auth/bulla/internal/tenant"
 )
 
-const tenantColumns = `tenant_id, domain, settings, data_key, config_version, created_at`
+const tenantColumns = `tenant_id, domain, settings, data_key, config_version, created_at, advanced`
 
 func scanTenant(row scanner) (tenant.Tenant, error) {
 	var t tenant.Tenant
 	var settings json.RawMessage
-	if err := row.Scan(&t.ID, &t.Domain, rawOf{&settings}, &t.DataKey, &t.ConfigVersion, instant{&t.CreatedAt}); err != nil {
+	var advanced sql.NullInt64
+	if err := row.Scan(&t.ID, &t.Domain, rawOf{&settings}, &t.DataKey, &t.ConfigVersion, instant{&t.CreatedAt}, &advanced); err != nil {
 		return t, err
 	}
+	t.Test, t.Advanced = advanced.Valid, time.Duration(advanced.Int64)*time.Millisecond
 	var err error
 	t.Settings, err = parseSettings(settings)
 	return t, err
@@ -95,9 +100,13 @@ func (s *Store) CreateTenant(ctx context.Context, f tenant.Founding) error {
 	if err != nil {
 		return err
 	}
+	var advanced any // NULL but for a test tenant
+	if t.Test {
+		advanced = t.Advanced.Milliseconds()
+	}
 	return s.write(ctx, t.ID, "config", func(tx *Tx) error {
-		if _, err := tx.exec(`INSERT INTO tenants (`+tenantColumns+`) VALUES ($1, $2, $3, $4, $5, $6)`,
-			t.ID, t.Domain, settings, t.DataKey, max(t.ConfigVersion, 1), millis(t.CreatedAt)); err != nil {
+		if _, err := tx.exec(`INSERT INTO tenants (`+tenantColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+			t.ID, t.Domain, settings, t.DataKey, max(t.ConfigVersion, 1), millis(t.CreatedAt), advanced); err != nil {
 			return err
 		}
 		for _, x := range f.ResourceServers {
@@ -138,6 +147,58 @@ func (s *Store) CreateTenant(ctx context.Context, f tenant.Founding) error {
 		}
 		tx.appendEvent(f.Event)
 		return nil
+	})
+}
+
+// AdvanceTenant moves the clock of a test tenant forward and returns how far it
+// is ahead. ErrNotFound for every other tenant.
+func (s *Store) AdvanceTenant(ctx context.Context, id string, d time.Duration) (time.Duration, error) {
+	return written(ctx, s, id, "config", func(tx *Tx, out *time.Duration) error {
+		rows, err := tx.query(`
+			UPDATE tenants SET advanced = advanced + $2 WHERE tenant_id = $1 AND advanced IS NOT NULL RETURNING advanced`,
+			id, max(d, 0).Milliseconds())
+		ms, err := one(rows, err, scanOne[int64])
+		if err != nil {
+			return err
+		}
+		*out = time.Duration(ms) * time.Millisecond
+		return tx.configured(id, tenant.Event{})
+	})
+}
+
+// ofTenant are the tables a tenant has rows in, and last its own.
+var ofTenant = []string{
+	`DELETE FROM signing_keys WHERE tenant_id = $1`, `DELETE FROM secrets WHERE tenant_id = $1`,
+	`DELETE FROM clients WHERE tenant_id = $1`, `DELETE FROM resource_servers WHERE tenant_id = $1`,
+	`DELETE FROM client_grants WHERE tenant_id = $1`, `DELETE FROM connections WHERE tenant_id = $1`,
+	`DELETE FROM users WHERE tenant_id = $1`, `DELETE FROM sessions WHERE tenant_id = $1`,
+	`DELETE FROM login_transactions WHERE tenant_id = $1`, `DELETE FROM codes WHERE tenant_id = $1`,
+	`DELETE FROM device_codes WHERE tenant_id = $1`, `DELETE FROM tickets WHERE tenant_id = $1`,
+	`DELETE FROM consents WHERE tenant_id = $1`, `DELETE FROM refresh_tokens WHERE tenant_id = $1`,
+	`DELETE FROM denials WHERE tenant_id = $1`, `DELETE FROM marks WHERE tenant_id = $1`,
+	`DELETE FROM assertions WHERE tenant_id = $1`, `DELETE FROM jobs WHERE tenant_id = $1`,
+	`DELETE FROM code_tries WHERE tenant_id = $1`, `DELETE FROM key_sets WHERE tenant_id = $1`,
+	`DELETE FROM signatures WHERE tenant_id = $1`, `DELETE FROM revocation_counters WHERE tenant_id = $1`,
+	`DELETE FROM events WHERE tenant_id = $1`, `DELETE FROM tenants WHERE tenant_id = $1`,
+}
+
+// DeleteTestTenant deletes a test tenant with every row it has; ErrNotFound for
+// every other tenant. Nobody may be serving it any more: its events that wait
+// are written first, to go with the rest.
+func (s *Store) DeleteTestTenant(ctx context.Context, id string) error {
+	if err := s.flush(ctx); err != nil {
+		return err
+	}
+	return s.write(ctx, id, "config", func(tx *Tx) error {
+		err := tx.must(`UPDATE tenants SET advanced = advanced WHERE tenant_id = $1 AND advanced IS NOT NULL`, id)
+		if errors.Is(err, tenant.ErrConflict) {
+			return tenant.ErrNotFound
+		}
+		if err != nil {
+			return err
+		}
+		tx.reconfigured = true
+		return tx.execAll([]any{id}, ofTenant...)
 	})
 }
 

@@ -169,7 +169,7 @@ func (s *Store) UpdateUser(ctx context.Context, tenantID, id string, change func
 			}
 		}
 		if u.Blocked && !old.Blocked {
-			if err := tx.mark(tenantID, tenant.MarkSubject{Kind: "user", ID: id}, tx.now, time.Time{}); err != nil {
+			if err := tx.mark(tenantID, tenant.MarkSubject{Kind: "user", ID: id}, u.UpdatedAt, time.Time{}); err != nil {
 				return err
 			}
 		}

@@ -19,6 +19,10 @@ type Tenant struct {
 	ConfigVersion int64
 	// DataKey is the tenant's data key, sealed by the master key (D7).
 	DataKey string
+	// Test: the tenant is for tests, has a clock of its own, which is Advanced
+	// ahead of ours, and is served at its own port alone (D2).
+	Test     bool
+	Advanced time.Duration
 }
 
 // Issuer is the iss of every token, with the trailing slash (tokens.md §3.2).

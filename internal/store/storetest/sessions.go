@@ -112,7 +112,7 @@ var sessionTests = map[string]func(*testing.T, *world){
 		}
 	},
 	"a mark on a user": func(t *testing.T, w *world) {
-		must(t, w.RefuseIssued(w.ctx, w.a.ID, tenant.MarkSubject{Kind: "user", ID: "auth0|u1"}, noon.Add(time.Hour), event("sapi")))
+		must(t, w.RefuseIssued(w.ctx, w.a.ID, tenant.MarkSubject{Kind: "user", ID: "auth0|u1"}, noon, noon.Add(time.Hour), event("sapi")))
 		w.marked(t, "user", "auth0|u1")
 		equal(t, "events", w.count(t, "sapi"), 1)
 	},

@@ -37,6 +37,7 @@ func Run(t *testing.T, open Open) {
 		"events":      eventTests,
 		"sessions":    sessionTests,
 		"jobs":        jobTests,
+		"tenants":     tenantTests,
 		"sweep":       sweepTests,
 		"keys":        keyTests,
 		"concurrency": concurrencyTests,
