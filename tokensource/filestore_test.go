@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -342,6 +341,8 @@ func TestChild(t *testing.T) {
 		childToken(t)
 	case "crash":
 		childCrash(t)
+	case "rotate":
+		childRotate(t)
 	default:
 		t.Skip("only in a process that another test starts")
 	}
@@ -349,14 +350,8 @@ func TestChild(t *testing.T) {
 
 // childToken asks for one token through the shared store.
 func childToken(t *testing.T) {
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM([]byte(os.Getenv("TOKENSOURCE_CA"))) {
-		t.Fatal("no authority")
-	}
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.TLSClientConfig.RootCAs = roots
 	s := user(t, Config{
-		Issuer: os.Getenv("TOKENSOURCE_ISSUER"), ClientID: "client", HTTPClient: &http.Client{Transport: transport},
+		Issuer: os.Getenv("TOKENSOURCE_ISSUER"), ClientID: "client", HTTPClient: childClient(t),
 		Store: fileStore(t, os.Getenv("TOKENSOURCE_DIR")),
 	}, "ann", "refresh-0")
 	fmt.Println("ready")
@@ -463,14 +458,7 @@ func childCrash(t *testing.T) {
 		if step != os.Getenv("TOKENSOURCE_STEP") {
 			return
 		}
-		self, err := os.FindProcess(os.Getpid())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := self.Kill(); err != nil {
-			t.Fatal(err)
-		}
-		select {} // the signal is on its way
+		kill(t)
 	}
 	t.Fatalf("Save = %v, and nothing killed it", f.Save(t.Context(), annKey, entryOf("new")))
 }
@@ -487,11 +475,7 @@ func TestFileStoreSurvivesCrashes(t *testing.T) {
 			if err := f.Save(t.Context(), annKey, entryOf("old")); err != nil {
 				t.Fatal(err)
 			}
-			err := child(t, "TOKENSOURCE_CHILD=crash", "TOKENSOURCE_DIR="+dir, "TOKENSOURCE_STEP="+tt.step).Run()
-			exit, ok := errors.AsType[*exec.ExitError](err)
-			if !ok || runtime.GOOS != "windows" && exit.Exited() {
-				t.Fatalf("the process ended with %v, it was to be killed", err)
-			}
+			wantKilled(t, "TOKENSOURCE_CHILD=crash", "TOKENSOURCE_DIR="+dir, "TOKENSOURCE_STEP="+tt.step)
 			want := entryOf("old")
 			if tt.new {
 				want = entryOf("new")
