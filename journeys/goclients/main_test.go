@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -186,10 +187,12 @@ func application(t *testing.T, m *management.Management, grants ...string) *mana
 		TokenEndpointAuthMethod: auth0.String("client_secret_post"),
 		GrantTypes:              &grants,
 		Callbacks:               &[]string{callback},
-		RefreshToken: &management.ClientRefreshToken{
+	}
+	if slices.Contains(grants, "refresh_token") { // else rotation is refused
+		c.RefreshToken = &management.ClientRefreshToken{
 			RotationType: auth0.String("rotating"), ExpirationType: auth0.String("expiring"),
 			Leeway: auth0.Int(0), TokenLifetime: auth0.Int(86400), IdleTokenLifetime: auth0.Int(3600),
-		},
+		}
 	}
 	if err := m.Client.Create(t.Context(), c); err != nil {
 		t.Fatalf("create client: %v", err)
