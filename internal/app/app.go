@@ -283,7 +283,7 @@ func (a *App) join() *parts {
 	})
 	edge := server.New(server.Options{
 		Directory: st, Authorize: front, Grants: grants, Keys: ring, Management: api,
-		Ready: a.ready, Wall: a.wall, Rand: o.Rand, Logger: o.Logger, TrustedProxies: prefixes(o.Config.TrustedProxies),
+		Ready: a.ready, Draining: a.draining, Wall: a.wall, Rand: o.Rand, Logger: o.Logger, TrustedProxies: prefixes(o.Config.TrustedProxies),
 	})
 	return &parts{grants: grants, management: api, server: edge, hasher: hasher, ring: ring}
 }

@@ -173,6 +173,7 @@ type faulty struct {
 	*store.Store
 	mu            sync.Mutex
 	before, after map[string]error
+	deaf          bool
 }
 
 func (s *faulty) fail(before, after string) {
@@ -288,6 +289,19 @@ func (s *faulty) DenyAuthorization(ctx context.Context, t, hash string, until ti
 func (s *faulty) Denied(ctx context.Context, t, hash string, now time.Time) (found bool, err error) {
 	err = s.do("Denied", func() error { found, err = s.Store.Denied(ctx, t, hash, now); return err })
 	return found, err
+}
+
+// NoticesChanged never tells where deaf is set: as if another node had committed.
+func (s *faulty) NoticesChanged(t string) <-chan struct{} {
+	if s.deaf {
+		return nil
+	}
+	return s.Store.NoticesChanged(t)
+}
+
+func (s *faulty) Notices(ctx context.Context, t string, after int64, now time.Time, limit int) (l []tenant.Notice, err error) {
+	err = s.do("Notices", func() error { l, err = s.Store.Notices(ctx, t, after, now, limit); return err })
+	return l, err
 }
 
 func (s *faulty) Mark(ctx context.Context, t string, subjects []tenant.MarkSubject) (at time.Time, err error) {

@@ -68,6 +68,13 @@ type Store interface {
 	Denied(ctx context.Context, tenantID, hash string, now time.Time) (bool, error)
 	Mark(ctx context.Context, tenantID string, subjects []tenant.MarkSubject) (time.Time, error)
 
+	// FeedPosition is how far the tenant's notices are numbered, Notices are those
+	// beyond a number that count at now, and NoticesChanged is closed when this
+	// process has committed one after the call.
+	FeedPosition(ctx context.Context, tenantID string) (tenant.FeedPosition, error)
+	Notices(ctx context.Context, tenantID string, after int64, now time.Time, limit int) ([]tenant.Notice, error)
+	NoticesChanged(tenantID string) <-chan struct{}
+
 	// UseAssertion uses the id of a client assertion up; ErrExists when it was
 	// used before (SEC-11).
 	UseAssertion(ctx context.Context, tenantID, clientID, hash string, expires time.Time) error

@@ -104,6 +104,13 @@ type Introspection struct {
 	Permissions []string `json:"permissions,omitempty"`
 }
 
+// FeedRequest is a decoded request for the revocation feed.
+type FeedRequest struct {
+	Client ClientAuthentication
+	// Cursor is where it begins, or empty.
+	Cursor string
+}
+
 // AuthorizationRequest is a decoded request to the authorization endpoint
 // (RFC 6749 §4.1.1, OIDC Core §3.1.2.1). It is kept with the login transaction:
 // what the browser sends later can only name it (SEC-32).

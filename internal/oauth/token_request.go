@@ -125,6 +125,32 @@ func ParseIntrospectionRequest(r *http.Request) (IntrospectionRequest, error) {
 	return req, err
 }
 
+// ParseFeedRequest reads a request for the revocation feed: GET, credentials in
+// the Basic header alone, the cursor in Last-Event-ID or, for the first time, in
+// the query. A browser's EventSource sends both; the header is the newer one. The
+// error is an *Error.
+func ParseFeedRequest(r *http.Request) (FeedRequest, error) {
+	p, err := ReadQuery(r)
+	if err != nil {
+		return FeedRequest{}, err
+	}
+	req := FeedRequest{Cursor: p.Text("cursor")}
+	if values := r.Header.Values("Last-Event-ID"); len(values) > 1 {
+		return req, badRequest("The header Last-Event-ID is repeated.")
+	} else if len(values) == 1 && values[0] != "" {
+		req.Cursor = values[0]
+	}
+	client, present, err := basicCredentials(r)
+	if err != nil {
+		return req, err
+	}
+	if !present || client.Secret == "" {
+		return req, NewError(InvalidClient, "Client authentication failed.", nil).WithReason("no_credentials")
+	}
+	req.Client = client
+	return req, nil
+}
+
 // clientAuthentication reads who asks. Two credentials in one request are
 // refused (RFC 6749 §2.3, SEC-5); the client_id that stands in the body beside a
 // Basic header that names the same client is no second one.

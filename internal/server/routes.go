@@ -37,6 +37,7 @@ func (s *Server) routes() *http.ServeMux {
 	mux.Handle("POST /oauth/device/code", s.oauthEndpoint(classToken, s.handleDeviceCode))
 	mux.Handle("POST /oauth/revoke", s.oauthEndpoint(classToken, s.handleRevoke))
 	mux.Handle("POST /oauth/introspect", s.oauthEndpoint(classUserinfo, s.handleIntrospect))
+	mux.Handle("GET /oauth/revocations", s.oauthEndpoint(classToken, s.handleRevocations))
 	mux.Handle("GET /userinfo", s.oauthEndpoint(classUserinfo, s.handleUserinfo))
 	mux.Handle("POST /userinfo", s.oauthEndpoint(classUserinfo, s.handleUserinfo))
 	mux.Handle("GET /.well-known/openid-configuration", s.oauthEndpoint(classMetadata, s.handleDiscovery))

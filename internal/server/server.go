@@ -65,6 +65,11 @@ type Options struct {
 	Logger *slog.Logger
 	// TrustedProxies may say who the caller is (SEC-168); empty means nobody may.
 	TrustedProxies []netip.Prefix
+	// Draining is closed when the server is about to stop: what would never end
+	// by itself ends then (REL-16). Nil means never.
+	Draining <-chan struct{}
+	// Heartbeat is the longest silence of a revocation feed; zero means 5 seconds.
+	Heartbeat time.Duration
 	// Rates are the request rates of each endpoint class; zero members mean the
 	// defaults.
 	Rates Rates
@@ -83,6 +88,9 @@ type Server struct {
 	log        *slog.Logger
 	trusted    []netip.Prefix
 	limiter    *limiter
+	followers  followers
+	draining   <-chan struct{}
+	heartbeat  time.Duration
 	crossSite  *http.CrossOriginProtection
 	pages      *template.Template
 	styleTag   string
@@ -99,7 +107,10 @@ func New(opts Options) *Server {
 		directory: opts.Directory, authorize: opts.Authorize, grants: opts.Grants, keys: opts.Keys,
 		management: opts.Management, ready: opts.Ready, wall: opts.Wall, rand: opts.Rand, log: opts.Logger,
 		trusted: opts.TrustedProxies, limiter: newLimiter(opts.Rates, opts.Wall),
-		crossSite: newCrossSite(), pages: parsePages(),
+		crossSite: newCrossSite(), pages: parsePages(), draining: opts.Draining, heartbeat: opts.Heartbeat,
+	}
+	if s.heartbeat <= 0 {
+		s.heartbeat = 5 * time.Second
 	}
 	_, s.styleTag = tagOf("style.css")
 	s.mux = s.routes()

@@ -22,6 +22,7 @@ type metadata struct {
 	RevocationEndpoint          string   `json:"revocation_endpoint"`
 	IntrospectionEndpoint       string   `json:"introspection_endpoint"` // RFC 8414 §2
 	IntrospectionEndpointAuth   []string `json:"introspection_endpoint_auth_methods_supported"`
+	RevocationFeed              string   `json:"revocation_feed_endpoint"` // ours (D5)
 	EndSessionEndpoint          string   `json:"end_session_endpoint,omitempty"`
 	Scopes                      []string `json:"scopes_supported"`
 	ResponseTypes               []string `json:"response_types_supported"`
@@ -60,6 +61,7 @@ func (s *Server) handleDiscovery(w http.ResponseWriter, _ *http.Request, t tenan
 		JWKSURI:               t.Issuer() + ".well-known/jwks.json",
 		RevocationEndpoint:    t.Issuer() + "oauth/revoke",
 		IntrospectionEndpoint: t.Issuer() + "oauth/introspect",
+		RevocationFeed:        t.Issuer() + "oauth/revocations",
 		// Nobody without a credential is answered there (SEC-131).
 		IntrospectionEndpointAuth: []string{oauth.AuthSecretBasic, oauth.AuthSecretPost, oauth.AuthPrivateKeyJWT},
 		Scopes: []string{
