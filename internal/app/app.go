@@ -82,7 +82,9 @@ type App struct {
 	wall clock.Clock
 
 	data    *data
+	hasher  *password.Hasher // one for all parts: it bounds the machine's memory
 	parts   *parts
+	tests   *testTenants // nil where there are none
 	metrics *metrics
 	link    string // of the first administrator, at the first start
 
@@ -158,7 +160,13 @@ func New(ctx context.Context, o Options) (a *App, err error) {
 	if err := a.localAuthority(); err != nil {
 		return a, err
 	}
-	a.parts = a.join()
+	a.hasher = password.NewHasher(password.Options{Rand: o.Rand, Memory: o.PasswordMemory})
+	var tests management.TestTenants // a nil of this type, and not of ours
+	if o.Config.TestTenants {
+		a.tests = &testTenants{app: a, running: map[string]*testTenant{}}
+		tests = a.tests
+	}
+	a.parts = a.join(o.Clock, production, tests)
 	a.publish()
 	return a, a.listenAdmin()
 }
@@ -262,36 +270,37 @@ func (a *App) listenAdmin() error {
 	return nil
 }
 
-// join makes the packages of one store and clock.
-func (a *App) join() *parts {
-	o, st, vault := a.opts, a.data.store, a.data.vault
+// join makes the packages of one clock, for the tenants that live by it.
+func (a *App) join(clk clock.Clock, serves func(tenant.Tenant) bool, tests management.TestTenants) *parts {
+	o, vault := a.opts, a.data.vault
+	o.Clock = clk
+	st := view{Store: a.data.store, serves: serves}
 	ring := token.NewRing(st, vault)
 	minter := token.NewMinter(ring, o.Rand)
-	hasher := password.NewHasher(password.Options{Rand: o.Rand, Memory: o.PasswordMemory})
 
 	var rules grant.Rules
 	if o.Pause != nil {
 		rules = pause(o.Pause)
 	}
 	grants := grant.New(grant.Options{
-		Store: countedStore{Store: st, m: a.metrics}, Rules: rules, Minter: minter, Ring: ring, Refresh: token.NewRefresh(st, vault),
-		Secrets: vault, Passwords: hasher, Clock: o.Clock, Rand: o.Rand, Logger: o.Logger,
+		Store: countedStore{Store: a.data.store, m: a.metrics}, Rules: rules, Minter: minter, Ring: ring, Refresh: token.NewRefresh(st, vault),
+		Secrets: vault, Passwords: a.hasher, Clock: o.Clock, Rand: o.Rand, Logger: o.Logger,
 	})
-	api := newManagement(a.data, ring, hasher, grants, o)
+	api := newManagement(a.data, st, ring, a.hasher, grants, o, tests)
 	front := authorize.New(authorize.Options{
-		Store: st, Minter: minter, Ring: ring, Passwords: hasher, Clock: o.Clock, Rand: o.Rand,
+		Store: st, Minter: minter, Ring: ring, Passwords: a.hasher, Clock: o.Clock, Rand: o.Rand,
 	})
 	edge := server.New(server.Options{
 		Directory: st, Authorize: front, Grants: grants, Keys: ring, Management: api,
 		Ready: a.ready, Draining: a.draining, Wall: a.wall, Rand: o.Rand, Logger: o.Logger, TrustedProxies: prefixes(o.Config.TrustedProxies),
 	})
-	return &parts{grants: grants, management: api, server: edge, hasher: hasher, ring: ring}
+	return &parts{grants: grants, management: api, server: edge, hasher: a.hasher, ring: ring}
 }
 
 // newManagement is the Management API; commands need it without the rest.
-func newManagement(d *data, ring *token.Ring, hasher *password.Hasher, auth management.Authenticator, o Options) *management.API {
+func newManagement(d *data, st management.Store, ring *token.Ring, hasher *password.Hasher, auth management.Authenticator, o Options, tests management.TestTenants) *management.API {
 	return management.New(management.Options{
-		Store: d.store, Authenticator: auth, Vault: d.vault, Passwords: hasher, Hashes: ring, Keyring: d.keyring(o.Clock),
+		TestTenants: tests, Store: st, Authenticator: auth, Vault: d.vault, Passwords: hasher, Hashes: ring, Keyring: d.keyring(o.Clock),
 		Thumbprint: jose.Thumbprint, Clock: o.Clock, Rand: o.Rand, Logger: o.Logger,
 	})
 }

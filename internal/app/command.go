@@ -327,7 +327,7 @@ func (a *Admin) callHere(ctx context.Context, name string, raw json.RawMessage) 
 	defer func() { err = errors.Join(err, d.store.Close()) }()
 	ring := token.NewRing(d.store, d.vault)
 	hasher := password.NewHasher(password.Options{Rand: a.opts.Rand})
-	o := &operator{data: d, opts: a.opts, ring: ring, management: newManagement(d, ring, hasher, nobody{}, a.opts)}
+	o := &operator{data: d, opts: a.opts, ring: ring, management: newManagement(d, d.store, ring, hasher, nobody{}, a.opts, nil)}
 	result, err := o.operations()[name](ctx, raw)
 	if err != nil {
 		return nil, err

@@ -32,36 +32,11 @@ const (
 // system API, the default database connection and the ticket of its first
 // administrator. link is the address to print; its value is nowhere else.
 func (d *data) found(ctx context.Context, domain string, clk clock.Clock, rand io.Reader) (t tenant.Tenant, link string, err error) {
-	now := clk.Now()
-	id, err := newID(rand)
+	f, value, err := d.founding(ctx, domain, clk.Now(), rand)
 	if err != nil {
 		return tenant.Tenant{}, "", err
 	}
-	t = tenant.Tenant{ID: id, Domain: domain, CreatedAt: now, Settings: tenant.Settings{Document: json.RawMessage(`{}`)}}
-	if t.DataKey, err = seal.NewDataKey(d.master, t.ID); err != nil {
-		return tenant.Tenant{}, "", err
-	}
-	f := tenant.Founding{Event: tenant.Event{
-		TenantID: t.ID, At: now, Type: audit.ManagementWritten, Description: "Tenant founded", Reason: "first_start",
-	}}
-	key, err := token.NewSigningKey(ctx, d.vault, t, defaultAlgorithm, tenant.KeyCurrent, now)
-	if err != nil {
-		return tenant.Tenant{}, "", err
-	}
-	secret, err := token.NewRefreshSecret(ctx, d.vault, t, 1, now)
-	if err != nil {
-		return tenant.Tenant{}, "", err
-	}
-	value, err := token.Random(rand)
-	if err != nil {
-		return tenant.Tenant{}, "", fmt.Errorf("draw the administrator's ticket: %w", err)
-	}
-	f.Tenant, f.Keys, f.Secrets = t, []tenant.SigningKey{key}, []tenant.Secret{secret}
-	f.Tickets = []tenant.Ticket{{
-		TenantID: t.ID, Hash: token.Hash(value), Purpose: ticketPurpose, CreatedAt: now, ExpiresAt: now.Add(ticketLifetime),
-	}}
-	f.ResourceServers = []tenant.ResourceServer{management.SystemAPI(t)}
-	f.Connections = []tenant.Connection{management.DefaultConnection(t)}
+	t = f.Tenant
 	err = d.store.CreateTenant(ctx, f)
 	if errors.Is(err, tenant.ErrExists) { // two nodes began on one empty database
 		return tenant.Tenant{}, "", fmt.Errorf("another node has just founded the tenant %s; give this one its master key and start again", domain)
@@ -73,6 +48,41 @@ func (d *data) found(ctx context.Context, domain string, clk clock.Clock, rand i
 		return tenant.Tenant{}, "", fmt.Errorf("read the store: %w", err)
 	}
 	return t, t.Issuer() + setupPath + value, nil
+}
+
+// founding is all that a tenant begins with; ticket is the value of its first
+// administrator's link.
+func (d *data) founding(ctx context.Context, domain string, now time.Time, rand io.Reader) (f tenant.Founding, ticket string, err error) {
+	id, err := newID(rand)
+	if err != nil {
+		return f, "", err
+	}
+	t := tenant.Tenant{ID: id, Domain: domain, CreatedAt: now, Settings: tenant.Settings{Document: json.RawMessage(`{}`)}}
+	if t.DataKey, err = seal.NewDataKey(d.master, t.ID); err != nil {
+		return f, "", err
+	}
+	f = tenant.Founding{Event: tenant.Event{
+		TenantID: t.ID, At: now, Type: audit.ManagementWritten, Description: "Tenant founded", Reason: "first_start",
+	}}
+	key, err := token.NewSigningKey(ctx, d.vault, t, defaultAlgorithm, tenant.KeyCurrent, now)
+	if err != nil {
+		return f, "", err
+	}
+	secret, err := token.NewRefreshSecret(ctx, d.vault, t, 1, now)
+	if err != nil {
+		return f, "", err
+	}
+	value, err := token.Random(rand)
+	if err != nil {
+		return f, "", fmt.Errorf("draw the administrator's ticket: %w", err)
+	}
+	f.Tenant, f.Keys, f.Secrets = t, []tenant.SigningKey{key}, []tenant.Secret{secret}
+	f.Tickets = []tenant.Ticket{{
+		TenantID: t.ID, Hash: token.Hash(value), Purpose: ticketPurpose, CreatedAt: now, ExpiresAt: now.Add(ticketLifetime),
+	}}
+	f.ResourceServers = []tenant.ResourceServer{management.SystemAPI(t)}
+	f.Connections = []tenant.Connection{management.DefaultConnection(t)}
+	return f, value, nil
 }
 
 // newID is 24 hex digits: opaque, and fit for every place an id stands in.

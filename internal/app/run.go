@@ -33,7 +33,12 @@ func (a *App) Run(ctx context.Context) error {
 	var loops sync.WaitGroup
 	a.startLoops(background, &loops)
 
-	public := a.publicServer()
+	public := a.publicServer(a.parts)
+	if a.tests != nil {
+		if err := a.tests.reopen(ctx); err != nil {
+			a.log.Error("test tenants are not served", "error", err)
+		}
+	}
 	servers := []*served{{server: public, listeners: a.public, tls: true}, {server: adminServer(a.operations()), listeners: []net.Listener{a.admin}}}
 	if a.ops != nil {
 		servers = append(servers, &served{server: a.opsServer(), listeners: a.ops})
@@ -51,6 +56,9 @@ func (a *App) Run(ctx context.Context) error {
 	case err = <-failed:
 	}
 	err = errors.Join(err, a.drain(servers))
+	if a.tests != nil {
+		a.tests.close()
+	}
 	stop()
 	serving.Wait()
 	loops.Wait()
@@ -88,8 +96,8 @@ func (a *App) startLoops(ctx context.Context, loops *sync.WaitGroup) {
 	}
 }
 
-func (a *App) publicServer() *http.Server {
-	handler := a.metrics.count(a.parts.server, a.parts.server.Route)
+func (a *App) publicServer(p *parts) *http.Server {
+	handler := a.metrics.count(p.server, p.server.Route)
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)

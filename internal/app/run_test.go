@@ -272,7 +272,7 @@ func TestLimits(t *testing.T) {
 	if got := maxStreamsOf(t, dial("h2")); got != maxStreams {
 		t.Errorf("HTTP/2 streams: %d, want %d", got, maxStreams)
 	}
-	srv := s.publicServer()
+	srv := s.publicServer(s.parts)
 	if srv.ReadHeaderTimeout != 5*time.Second || srv.ReadTimeout != 15*time.Second || srv.IdleTimeout != 60*time.Second {
 		t.Errorf("timeouts: header %v, request %v, idle %v", srv.ReadHeaderTimeout, srv.ReadTimeout, srv.IdleTimeout)
 	}

@@ -61,10 +61,10 @@ type Config struct {
 	// Default master.key in Data. BULLA_MASTER_KEY_FILE, --master-key-file.
 	MasterKeyFile string `key:"master_key_file" help:"File of the master key (master.key in the data directory)." placeholder:"FILE"`
 
-	// TestTenants will allow tenants with a virtual clock. This version has none
-	// and refuses to start when it is on.
+	// TestTenants allows tenants with a port and a clock of their own, which the
+	// Management API makes, moves and drops (/api/v2/test). Never for production.
 	// Default false. BULLA_TEST_TENANTS, --test-tenants.
-	TestTenants bool `key:"test_tenants" help:"Reserved; must be off."`
+	TestTenants bool `key:"test_tenants" help:"Allow test tenants with a virtual clock; never for production."`
 
 	// OpsListen is the address for operators, plain HTTP: /metrics. It is never
 	// to be reachable from outside (SEC-196). Empty means off.

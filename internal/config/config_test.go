@@ -99,7 +99,7 @@ func TestBadValues(t *testing.T) {
 		"postgres unchecked":        {[]string{"BULLA_DATABASE_URL=postgres://u:hunter2@db.example.com/d?sslmode=require"}, "add sslmode=verify-full"},
 		"certificate alone":         {[]string{"BULLA_TLS_CERT=a.pem"}, "BULLA_TLS_CERT: set BULLA_TLS_KEY too"},
 		"key alone":                 {[]string{"BULLA_TLS_KEY=a.pem"}, "BULLA_TLS_KEY: set BULLA_TLS_CERT too"},
-		"test tenants":              {[]string{"BULLA_TEST_TENANTS=on"}, "BULLA_TEST_TENANTS: this version has no test tenants"},
+		"test tenants":              {[]string{"BULLA_TEST_TENANTS=on", "BULLA_TLS_CERT=a.pem", "BULLA_TLS_KEY=a.key"}, "BULLA_TEST_TENANTS: test tenants need the local authority"},
 		"neither on nor off":        {[]string{"BULLA_TEST_TENANTS=maybe"}, "BULLA_TEST_TENANTS: \"maybe\" is neither true nor false"},
 		"ops on the public address": {[]string{"BULLA_OPS_LISTEN=localhost:8443"}, "BULLA_OPS_LISTEN: the public listener has this address"},
 		"proxy by name":             {[]string{"BULLA_TRUSTED_PROXIES=10.0.0.1,proxy"}, "BULLA_TRUSTED_PROXIES: \"proxy\" is neither"},

@@ -62,6 +62,8 @@ type Options struct {
 	Passwords     Passwords
 	Hashes        Hashes
 	Keyring       Keyring
+	// TestTenants is nil where there are none; the operations are then unknown.
+	TestTenants TestTenants
 	// Thumbprint names a public key (RFC 7638).
 	Thumbprint func(crypto.PublicKey) (string, error)
 	Clock      Clock
@@ -83,6 +85,7 @@ type API struct {
 	rand       io.Reader
 	log        *slog.Logger
 
+	tests TestTenants
 	// wake tells RunJobs that there is a job.
 	wake chan struct{}
 
@@ -96,9 +99,9 @@ func New(o Options) *API {
 	a := &API{
 		store: o.Store, auth: o.Authenticator, vault: o.Vault, passwords: o.Passwords, hashes: o.Hashes, keyring: o.Keyring,
 		thumbprint: o.Thumbprint, clock: o.Clock, rand: o.Rand, log: o.Logger,
-		wake: make(chan struct{}, 1),
+		tests: o.TestTenants, wake: make(chan struct{}, 1),
 	}
-	a.table = newTable([]group{
+	groups := []group{
 		a.clients(),
 		a.clientCredentials(),
 		a.clientGrants(),
@@ -114,7 +117,11 @@ func New(o Options) *API {
 		a.tenantSettings(),
 		a.users(),
 		a.description(),
-	})
+	}
+	if a.tests != nil {
+		groups = append(groups, a.testTenants())
+	}
+	a.table = newTable(groups)
 	a.openAPI = openAPI(a.table)
 	return a
 }

@@ -1,6 +1,7 @@
 package management
 
 import (
+	"errors"
 	"net/http"
 
 	"github.com/bulla-auth/bulla/internal/audit"
@@ -13,7 +14,7 @@ func timelineResource() *resource {
 		doc:  "Something that happened to a refresh token. Together they answer why a user was logged out.",
 		fields: []field{
 			f("date", str().as("date-time"), "When it happened").readOnly(),
-			f("event", oneOf("issued", "rotated", "kept", "replayed", "refused", "reused", "revoked", "evicted", "updated"),
+			f("event", oneOf("issued", "rotated", "kept", "replayed", "refused", "reused", "revoked", "evicted", "updated", "warned"),
 				"What it was. reused, revoked and evicted end the token with its family").readOnly(),
 			f("reason", str(), "A stable word for why").readOnly(),
 			f("generation", integer(), "Which value was presented, counted from 0 by rotations").readOnly(),
@@ -55,7 +56,27 @@ func (c *call) listTimeline() (any, error) {
 	for i, e := range found.Items {
 		l.items[i] = timelineView(e)
 	}
-	return l, nil
+	if found.Next != "" {
+		return l, nil
+	}
+	end, err := c.endWithoutEvent(id)
+	if err == nil && end != nil {
+		l.items = append(l.items, end)
+	}
+	return l, err
+}
+
+// endWithoutEvent is the end of a family that ended with its client or API: one
+// event tells of them all, which may be millions, so the row says it.
+func (c *call) endWithoutEvent(id tenant.FamilyID) (*object, error) {
+	f, err := c.store.RefreshToken(c.ctx, c.t.ID, id)
+	if errors.Is(err, tenant.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil || f.RevokedReason != "client_deleted" && f.RevokedReason != "resource_server_deleted" {
+		return nil, err
+	}
+	return obj("date", f.RevokedAt, "event", "revoked", "reason", f.RevokedReason, "generation", int64(f.Generation), "client_id", f.ClientID), nil
 }
 
 func timelineView(e tenant.Event) *object {
@@ -98,6 +119,8 @@ func happened(e tenant.Event) string {
 		return "refused"
 	case e.Type == audit.ManagementWritten:
 		return "updated"
+	case e.Type == audit.LoginWarning:
+		return "warned"
 	case e.Type == audit.RefreshExchanged && e.Reason != "":
 		return e.Reason // rotated, kept, replayed
 	}
