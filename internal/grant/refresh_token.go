@@ -268,6 +268,7 @@ func rotation(x *exchange, p proof, m minted, at time.Time) tenant.Rotation {
 		r.NewKeyVersion, r.NowRotating = f.KeyVersion, f.Rotating
 	}
 	r.Event.At = at
+	watchLockstep(*f, &r, x.origin)
 	return r
 }
 

@@ -10,7 +10,7 @@ import (
 const familyColumns = `tenant_id, id, client_id, user_id, session_id, consent_id, audience, scopes, resource_servers,
 	rotating, generation, key_version, used, attempt, previous_attempt, repeats, created_at, rotated_at, last_exchanged_at,
 	idle_expires_at, expires_at, revoked_at, revoked_reason, auth_time, with_auth_time, amr, connection, grant_type, device,
-	metadata, confirmation, organization`
+	metadata, confirmation, organization, twinned, twin_run`
 
 func scanFamily(row scanner) (tenant.RefreshToken, error) {
 	var f tenant.RefreshToken
@@ -18,7 +18,7 @@ func scanFamily(row scanner) (tenant.RefreshToken, error) {
 		flag{&f.Rotating}, &f.Generation, &f.KeyVersion, flag{&f.Used}, &f.Attempt, &f.PreviousAttempt, &f.Repeats,
 		instant{&f.CreatedAt}, instant{&f.RotatedAt}, instant{&f.LastExchangedAt}, instant{&f.IdleExpiresAt}, instant{&f.ExpiresAt},
 		instant{&f.RevokedAt}, &f.RevokedReason, instant{&f.AuthTime}, flag{&f.WithAuthTime}, jsonOf{&f.AMR}, &f.Connection, &f.GrantType,
-		jsonOf{&f.Device}, jsonOf{&f.Metadata}, &f.Confirmation, &f.Organization)
+		jsonOf{&f.Device}, jsonOf{&f.Metadata}, &f.Confirmation, &f.Organization, flag{&f.Twinned}, &f.TwinRun)
 	return f, err
 }
 
@@ -89,12 +89,12 @@ func (tx *Tx) issue(i tenant.Issue) error {
 func (tx *Tx) insertFamily(f tenant.RefreshToken) error {
 	_, err := tx.exec(`
 		INSERT INTO refresh_tokens (`+familyColumns+`)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32)`,
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34)`,
 		f.TenantID, string(f.ID), f.ClientID, f.UserID, f.SessionID, f.ConsentID, f.Audience, jsonText(f.Scopes), jsonText(f.ResourceServers),
 		bit(f.Rotating), int64(f.Generation), int64(f.KeyVersion), bit(f.Used), f.Attempt, f.PreviousAttempt, f.Repeats,
 		millis(f.CreatedAt), millis(f.RotatedAt), millis(f.LastExchangedAt), millis(f.IdleExpiresAt), millis(f.ExpiresAt),
 		millis(f.RevokedAt), f.RevokedReason, millis(f.AuthTime), bit(f.WithAuthTime), jsonText(f.AMR), f.Connection, f.GrantType,
-		jsonText(f.Device), jsonText(f.Metadata), f.Confirmation, f.Organization)
+		jsonText(f.Device), jsonText(f.Metadata), f.Confirmation, f.Organization, bit(f.Twinned), f.TwinRun)
 	return err
 }
 
@@ -106,6 +106,7 @@ const (
 	rotateFamily = `
 		UPDATE refresh_tokens
 		   SET generation = generation + 1, rotating = $6, key_version = $7, used = 0, previous_attempt = attempt, attempt = $8, repeats = 0,
+		       twin_run = CASE WHEN twinned = 1 THEN twin_run ELSE 0 END, twinned = 0,
 		       rotated_at = $9, last_exchanged_at = $9, idle_expires_at = $10, expires_at = $11, device = COALESCE($12, device)
 		 WHERE tenant_id = $1 AND id = $2 AND generation = $3 AND rotating = $4 AND used = $5 AND revoked_at IS NULL`
 	keepFamily = `
@@ -114,7 +115,9 @@ const (
 		 WHERE tenant_id = $1 AND id = $2 AND generation = $3 AND rotating = $4 AND revoked_at IS NULL`
 	replayFamily = `
 		UPDATE refresh_tokens
-		   SET repeats = repeats + 1, last_exchanged_at = $5, idle_expires_at = $6, expires_at = $7, device = COALESCE($8, device)
+		   SET repeats = repeats + 1, last_exchanged_at = $5, idle_expires_at = $6, expires_at = $7, device = COALESCE($8, device),
+		       twin_run = twin_run + CASE WHEN CAST($9 AS BIGINT) > twinned THEN 1 ELSE 0 END,
+		       twinned = CASE WHEN CAST($9 AS BIGINT) > twinned THEN 1 ELSE twinned END
 		 WHERE tenant_id = $1 AND id = $2 AND generation = $3 AND rotating = $4 AND used = 0 AND repeats < 100 AND revoked_at IS NULL`
 )
 
@@ -138,7 +141,7 @@ func (s *Store) RotateRefreshToken(ctx context.Context, r tenant.Rotation) error
 		case tenant.Keep:
 			err = tx.must(keepFamily, append(judged, used...)...)
 		case tenant.Replay:
-			err = tx.must(replayFamily, append(judged, used...)...)
+			err = tx.must(replayFamily, append(append(judged, used...), bit(r.Twin))...)
 		default:
 			panic("store: unknown kind of rotation")
 		}
@@ -151,6 +154,7 @@ func (s *Store) RotateRefreshToken(ctx context.Context, r tenant.Rotation) error
 			}
 		}
 		tx.appendEvent(r.Event)
+		tx.appendEvent(r.Warning)
 		return nil
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/bulla-auth/bulla/internal/audit"
 	"github.com/bulla-auth/bulla/internal/tenant"
 )
 
@@ -203,14 +204,20 @@ func (tx *Tx) endUser(d tenant.Deletion, userID string) error {
 	rows, err := tx.query(`
 		UPDATE refresh_tokens SET revoked_at = $3, revoked_reason = $4
 		 WHERE tenant_id = $1 AND user_id = $2 AND revoked_at IS NULL
-		RETURNING id`,
+		RETURNING `+familyColumns,
 		d.TenantID, userID, millis(d.At), UserDeleted)
-	ended, err := all(rows, err, scanOne[tenant.FamilyID])
+	ended, err := all(rows, err, scanFamily)
 	if err != nil {
 		return err
 	}
-	if err := tx.denyFamilies(d.TenantID, ended, d.FamilyHash, d.DeniedUntil); err != nil {
-		return err
+	for _, f := range ended {
+		if err := tx.denyFamilies(d.TenantID, []tenant.FamilyID{f.ID}, d.FamilyHash, d.DeniedUntil); err != nil {
+			return err
+		}
+		tx.appendEvent(tenant.Event{ // for its timeline; it does not name the user
+			At: d.At, Type: audit.RefreshRevoked, Description: audit.Description(audit.RefreshRevoked), Reason: UserDeleted,
+			FamilyID: f.ID, Generation: f.Generation, ClientID: f.ClientID, Audience: f.Audience, Origin: d.Event.Origin,
+		})
 	}
 	if _, err := tx.exec(`
 		UPDATE refresh_tokens SET user_id = '', session_id = '', consent_id = '', device = '{}', metadata = '{}'

@@ -42,6 +42,11 @@ type RefreshToken struct {
 	// Repeats is how often the predecessor was presented again, at most 100.
 	Repeats int
 
+	// Twinned: the live value was given to two devices, and TwinRun is how many
+	// values in a row were, up to it.
+	Twinned bool
+	TwinRun int
+
 	CreatedAt time.Time
 	// RotatedAt is when the live value was made by a rotation; zero at generation 0.
 	RotatedAt       time.Time
@@ -110,7 +115,11 @@ type Rotation struct {
 	// AddedAudience and AddedScopes are remembered in ResourceServers.
 	AddedAudience string
 	AddedScopes   []string
-	Event         Event
+	// Twin: this repetition gives the live value to a second device.
+	Twin bool
+	// Warning is a second event of the commit, or has no type.
+	Warning Event
+	Event   Event
 }
 
 // RotationKind is what a successful exchange does to its row.
