@@ -297,21 +297,30 @@ func (f *FileStore) tryLock(name string) (*os.File, error) {
 		}
 		return nil, err
 	}
-	taken, err := lockHandle(file)
-	if err == nil && taken {
-		var opened, named fs.FileInfo
-		opened, err = file.Stat()
-		if err == nil {
-			named, err = f.root.Lstat(name)
-		}
-		if err == nil && os.SameFile(opened, named) {
-			return file, nil
-		}
-		if errors.Is(err, fs.ErrNotExist) {
-			err = nil // removed by the one before: open again
-		}
+	taken, err := f.claim(file, name)
+	if taken && err == nil {
+		return file, nil
 	}
 	return nil, errors.Join(err, file.Close())
+}
+
+// claim takes the lock of an open file and sees that its name still leads
+// there: the one who had the lock may have removed the file since it was
+// opened, and another may have the lock of the one that came after.
+func (f *FileStore) claim(file *os.File, name string) (bool, error) {
+	taken, err := lockHandle(file)
+	if err != nil || !taken {
+		return false, err
+	}
+	opened, err := file.Stat()
+	if err != nil {
+		return false, err
+	}
+	named, err := f.root.Lstat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil && os.SameFile(opened, named), err
 }
 
 // Format implements fmt.Formatter: nothing of what is kept is printed.

@@ -298,16 +298,22 @@ func TestFileStoreLockExcludes(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "tokens")
 	var inside, rounds atomic.Int32
 	var wg sync.WaitGroup
-	for range 4 {
+	for range 8 {
 		f := fileStore(t, dir)
 		wg.Go(func() {
-			for range 50 {
+			for range 25 {
 				unlock, err := f.Lock(context.Background(), annKey)
 				if err != nil {
 					t.Error(err)
 					return
 				}
 				if inside.Add(1) != 1 {
+					t.Error("two have the lock")
+				}
+				for range 200 {
+					runtime.Gosched() // somebody who should not come gets the time to
+				}
+				if inside.Load() != 1 {
 					t.Error("two have the lock")
 				}
 				rounds.Add(1)
@@ -319,6 +325,37 @@ func TestFileStoreLockExcludes(t *testing.T) {
 	wg.Wait()
 	if rounds.Load() != 200 {
 		t.Errorf("%d rounds, want 200", rounds.Load())
+	}
+}
+
+// A lock file that was opened before its holder removed it locks nothing.
+func TestFileStoreLockOfARemovedFile(t *testing.T) {
+	t.Parallel()
+	f := fileStore(t, filepath.Join(t.TempDir(), "tokens"))
+	name := fileName(annKey) + lockSuffix
+	unlock, err := f.Lock(t.Context(), annKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	late, err := f.root.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer late.Close()
+	unlock()
+	if runtime.GOOS == "windows" {
+		t.Skip("an open file is not removed there")
+	}
+	if taken, err := f.claim(late, name); taken || err != nil {
+		t.Errorf("while nobody has the lock: taken %v, %v", taken, err)
+	}
+	unlock, err = f.Lock(t.Context(), annKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	if taken, err := f.claim(late, name); taken || err != nil {
+		t.Errorf("while another has the lock: taken %v, %v", taken, err)
 	}
 }
 

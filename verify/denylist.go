@@ -140,10 +140,10 @@ func (d *denylist) refuses(c *claims) bool {
 }
 
 // marked compares in milliseconds. A token that does not say when it was
-// issued is taken for an old one.
+// issued is taken for an old one: the zero time is before all others.
 func (d *denylist) marked(c *claims, kind, id string) bool {
 	m, ok := d.marks[markKey{kind, id}]
-	return ok && id != "" && (c.iat.IsZero() || c.iat.UnixMilli() < m.before)
+	return ok && id != "" && c.iat.UnixMilli() < m.before
 }
 
 // The feed's data is read as strictly as a token's: a line that two readers

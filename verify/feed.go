@@ -350,8 +350,8 @@ func (f *Feed) handle(e event) error {
 	f.mu.Lock()
 	f.current.sweep(now.Unix())
 	f.mu.Unlock()
-	if e.name != "" && f.next == nil {
-		f.cursor = e.id
+	if e.name != "" {
+		f.cursor = e.id // while a whole is loaded it counts for nothing: see start
 	}
 	if f.live.Load() {
 		f.heard.Store(now.UnixNano())

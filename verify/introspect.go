@@ -106,8 +106,8 @@ func newIntrospector(o *Options, now func() time.Time) (*introspector, error) {
 }
 
 // check returns nil, ErrInactive, or that nobody knows.
-func (in *introspector) check(ctx context.Context, raw string, exp time.Time) error {
-	active, err := in.ask(ctx, raw, exp)
+func (in *introspector) check(ctx context.Context, raw string) error {
+	active, err := in.ask(ctx, raw)
 	switch {
 	case err != nil && in.onFailure == FailOpen && ctx.Err() == nil:
 		return nil
@@ -119,13 +119,13 @@ func (in *introspector) check(ctx context.Context, raw string, exp time.Time) er
 	return nil
 }
 
-func (in *introspector) ask(ctx context.Context, raw string, exp time.Time) (bool, error) {
+func (in *introspector) ask(ctx context.Context, raw string) (bool, error) {
 	sum := sumOf(raw)
 	if a, ok := in.remembered(sum); ok {
 		in.hits.Add(1)
 		return a.active, nil
 	}
-	q, err := in.begin(sum, raw, exp)
+	q, err := in.begin(sum, raw)
 	if err != nil {
 		return false, err
 	}
@@ -144,7 +144,7 @@ func (in *introspector) remembered(sum tokenSum) (introspected, bool) {
 
 // begin returns the question to wait for. After a failure nobody is asked for
 // 1, 2, 4 … s: an issuer that is overloaded gets room, and callers an answer.
-func (in *introspector) begin(sum tokenSum, raw string, exp time.Time) (*question, error) {
+func (in *introspector) begin(sum tokenSum, raw string) (*question, error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if q := in.flights[sum]; q != nil {
@@ -160,23 +160,19 @@ func (in *introspector) begin(sum tokenSum, raw string, exp time.Time) (*questio
 	}
 	q := &question{done: make(chan struct{})}
 	in.flights[sum] = q
-	go in.run(q, sum, raw, exp)
+	go in.run(q, sum, raw)
 	return q, nil
 }
 
 // run makes the request. No caller's context ends it: the others still wait.
-func (in *introspector) run(q *question, sum tokenSum, raw string, exp time.Time) {
+func (in *introspector) run(q *question, sum tokenSum, raw string) {
 	ctx, cancel := context.WithTimeout(context.Background(), introspectTimeout)
 	defer cancel()
 	asked := in.now()
 	q.active, q.err = in.request(ctx, raw)
 	in.requests.Add(1)
 	if q.err == nil && in.life > 0 {
-		until := asked.Add(in.life)
-		if exp.Before(until) {
-			until = exp
-		}
-		in.answers.put(sum, introspected{q.active, until})
+		in.answers.put(sum, introspected{q.active, asked.Add(in.life)})
 	}
 	in.mu.Lock()
 	defer in.mu.Unlock()

@@ -106,7 +106,7 @@ func TestIntrospectionRequest(t *testing.T) {
 	}
 }
 
-// An answer is remembered for a short while, and never beyond the token's end.
+// An answer is remembered for a short while.
 func TestIntrospectionIsRemembered(t *testing.T) {
 	t.Parallel()
 	e, c, k := newEndpoint(t), newClock(), key(0, "k0")

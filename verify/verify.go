@@ -85,7 +85,7 @@ func (v *Verifier) Verify(ctx context.Context, raw string) (Claims, error) {
 		return Claims{}, err
 	}
 	if v.introspection != nil {
-		if err := v.introspection.check(ctx, raw, c.exp); err != nil {
+		if err := v.introspection.check(ctx, raw); err != nil {
 			return Claims{}, err
 		}
 	}
