@@ -102,7 +102,8 @@ func (a *App) publicServer(p *parts) *http.Server {
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)
 	return &http.Server{
-		Handler: handler, TLSConfig: a.tls, Protocols: protocols,
+		// A server adds to its TLS configuration as it starts; there may be several.
+		Handler: handler, TLSConfig: a.tls.Clone(), Protocols: protocols,
 		MaxHeaderBytes: maxHeaderBytes, ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout,
 		WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams},

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/bulla-auth/bulla/internal/tenant"
 )
@@ -15,6 +16,7 @@ func TestClientConnections(t *testing.T) {
 	f := start(t)
 	client := f.client(`{"name":"page","app_type":"spa"}`) // has the default connection
 	for _, name := range []string{"second", "third"} {
+		f.clock.Advance(time.Second) // lists are ordered by age
 		f.want(http.StatusCreated, f.do("POST", "connections", `{"name":"`+name+`","strategy":"auth0","enabled_clients":["`+client+`"]}`))
 	}
 	f.want(http.StatusCreated, f.do("POST", "connections", `{"name":"foreign","strategy":"auth0"}`))
