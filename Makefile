@@ -20,11 +20,11 @@ golangci_lint := bin/golangci-lint-$(GOLANGCI_LINT_VERSION)
 govulncheck   := bin/govulncheck-$(GOVULNCHECK_VERSION)
 
 # What `check` runs, in this order: the quick and telling first.
-checks := build lint test race examples cross journeys crash-short vuln
+checks := build lint test openssl race examples cross journeys crash-short vuln
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run build test race postgres lint vuln journeys goclients fuzz bench crash crash-short \
+.PHONY: help run build test openssl race postgres lint vuln journeys goclients fuzz bench crash crash-short \
 	cover examples cross dist check tools clean FORCE
 
 help: ## list the targets
@@ -44,6 +44,10 @@ test: ## all tests that need only Go (and PostgreSQL if TEST_POSTGRES is set)
 race: ## the same under the race detector (needs a C compiler)
 	@.ci/say-skipped
 	CGO_ENABLED=1 $(GO) test -race -timeout 30m ./...
+
+openssl: ## the tests of the build that signs with the system's libcrypto
+	CGO_ENABLED=0 $(GO) vet -tags openssl ./...
+	CGO_ENABLED=0 $(GO) test -tags openssl ./internal/openssl ./internal/token ./internal/app
 
 postgres: ## the tests that touch a store, on a PostgreSQL started for them
 	.ci/with-postgres $(GO) test -count=1 -timeout 15m ./internal/store/... ./internal/app/... ./authtest/...

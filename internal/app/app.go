@@ -86,7 +86,8 @@ type App struct {
 	parts   *parts
 	tests   *testTenants // nil where there are none
 	metrics *metrics
-	link    string // of the first administrator, at the first start
+	signing token.RingOptions // what signs with RSA keys
+	link    string            // of the first administrator, at the first start
 
 	public, ops []net.Listener
 	tls         *tls.Config
@@ -166,6 +167,7 @@ func New(ctx context.Context, o Options) (a *App, err error) {
 		a.tests = &testTenants{app: a, running: map[string]*testTenant{}}
 		tests = a.tests
 	}
+	a.signing = a.openSigning()
 	a.parts = a.join(o.Clock, production, tests)
 	a.publish()
 	return a, a.listenAdmin()
@@ -275,7 +277,7 @@ func (a *App) join(clk clock.Clock, serves func(tenant.Tenant) bool, tests manag
 	o, vault := a.opts, a.data.vault
 	o.Clock = clk
 	st := view{Store: a.data.store, serves: serves}
-	ring := token.NewRing(st, vault)
+	ring := token.NewRingWith(st, vault, a.signing)
 	minter := token.NewMinter(ring, o.Rand)
 
 	var rules grant.Rules

@@ -71,6 +71,9 @@ var table = []row{
 	{"internal/token", []string{"internal/jose", "internal/tenant", "internal/clock"},
 		[]string{"net/http", "database/sql"},
 		"token makes tokens; it may import jose, tenant and clock, never store: it asks for keys"},
+	{"internal/openssl", []string{"github.com/ebitengine/purego"},
+		[]string{"net/http", "database/sql"},
+		"openssl makes RSA signatures with the system's libcrypto; it may import purego, and knows nothing of tokens"},
 	{"internal/seal", []string{"internal/tenant"},
 		[]string{"net/http", "database/sql"},
 		"seal keeps secrets at rest under the master key; it may import tenant, never store or a use case"},
@@ -102,6 +105,7 @@ var sole = []struct{ what, only, sentence string }{
 	{"github.com/jackc/pgx", "internal/store", "the database drivers belong to store"},
 	{"modernc.org/sqlite", "internal/store", "the database drivers belong to store"},
 	{"github.com/go-jose/go-jose", "internal/assertion", "assertion is go-jose's only importer"},
+	{"github.com/ebitengine/purego", "internal/openssl", "openssl is purego's only importer"},
 	{"modernc.org/quickjs", "internal/rules", "rules is the script engine's only importer"},
 }
 

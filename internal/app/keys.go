@@ -29,22 +29,19 @@ func keyEvent(clk clock.Clock) tenant.Event {
 	return tenant.Event{At: clk.Now(), Type: audit.KeyStateChanged, Description: audit.Description(audit.KeyStateChanged)}
 }
 
-// keepKeys looks after the key rings of all tenants until ctx is done. Its first
-// round makes the keys that are published before they sign (D7): it comes after
-// the start, because making an RSA key takes longer than everything else in it.
-func (a *App) keepKeys(ctx context.Context) {
+// keepKeys looks after the key rings of the tenants that p serves, until ctx is
+// done, and then writes down what they have signed.
+func (a *App) keepKeys(ctx context.Context, p *parts, clk clock.Clock, serves func(tenant.Tenant) bool) {
 	tick := time.NewTicker(keysEvery)
 	defer tick.Stop()
 	for {
-		if err := a.maintainKeys(ctx); err != nil && ctx.Err() == nil {
-			a.log.Error("signing keys could not be looked after; the next round tries again", "error", err)
-		}
 		select {
 		case <-tick.C:
+			a.roundOfKeys(ctx, p, clk, serves)
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastFlush)
 			defer cancel()
-			if err := a.parts.ring.Flush(last); err != nil {
+			if err := p.ring.Flush(last); err != nil {
 				a.log.Error("the last counts of signatures are lost", "error", err)
 			}
 			return
@@ -52,14 +49,23 @@ func (a *App) keepKeys(ctx context.Context) {
 	}
 }
 
+func (a *App) roundOfKeys(ctx context.Context, p *parts, clk clock.Clock, serves func(tenant.Tenant) bool) {
+	if err := a.maintainKeys(ctx, p, clk, serves); err != nil && ctx.Err() == nil {
+		a.log.Error("signing keys could not be looked after; the next round tries again", "error", err)
+	}
+}
+
 // maintainKeys is one round. A tenant whose keys cannot be looked after does not
 // keep others from it.
-func (a *App) maintainKeys(ctx context.Context) error {
-	errs := []error{a.parts.ring.Flush(ctx)}
+func (a *App) maintainKeys(ctx context.Context, p *parts, clk clock.Clock, serves func(tenant.Tenant) bool) error {
+	errs := []error{p.ring.Flush(ctx)}
 	tenants, err := a.data.store.Tenants(ctx)
 	errs = append(errs, err)
 	for _, t := range tenants {
-		if err := a.data.keyring(a.opts.Clock).Maintain(ctx, t, keyEvent(a.opts.Clock)); err != nil {
+		if !serves(t) {
+			continue
+		}
+		if err := a.data.keyring(clk).Maintain(ctx, t, keyEvent(clk)); err != nil {
 			errs = append(errs, fmt.Errorf("tenant %s: %w", t.Domain, err))
 		}
 	}

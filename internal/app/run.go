@@ -86,7 +86,12 @@ func (a *App) announce() {
 
 // startLoops starts what runs beside the requests until ctx is done.
 func (a *App) startLoops(ctx context.Context, loops *sync.WaitGroup) {
-	loops.Go(func() { a.keepKeys(ctx) })
+	loops.Go(func() {
+		// The first round makes the keys that are published before they sign (D7),
+		// after the start: making an RSA key takes longer than everything else in it.
+		a.roundOfKeys(ctx, a.parts, a.opts.Clock, production)
+		a.keepKeys(ctx, a.parts, a.opts.Clock, production)
+	})
 	loops.Go(func() { a.parts.management.RunJobs(ctx) })
 	if a.node != nil && !a.opts.Config.Embedded() {
 		loops.Go(func() { a.node.follow(ctx, a.data.store.DatabaseTime, a.log) })

@@ -122,10 +122,12 @@ func (x *testTenants) reopen(ctx context.Context) error {
 // serve begins to serve a tenant on listeners.
 func (x *testTenants) serve(t tenant.Tenant, ls []net.Listener) *testTenant {
 	clk := &virtualClock{base: x.app.opts.Clock, ahead: t.Advanced}
-	p := x.app.join(clk, func(other tenant.Tenant) bool { return other.ID == t.ID }, x)
+	alone := func(other tenant.Tenant) bool { return other.ID == t.ID }
+	p := x.app.join(clk, alone, x)
 	ctx, stop := context.WithCancel(context.Background())
 	run := &testTenant{tenant: t, clock: clk, parts: p, server: x.app.publicServer(p), stop: stop}
 	run.done.Go(func() { p.management.RunJobs(ctx) })
+	run.done.Go(func() { x.app.keepKeys(ctx, p, clk, alone) })
 	for _, l := range ls {
 		run.done.Go(func() {
 			if err := run.server.ServeTLS(l, "", ""); !errors.Is(err, http.ErrServerClosed) {

@@ -111,7 +111,11 @@ func (s remoteSigner) sign(input []byte) ([]byte, error) {
 func (r *Ring) signerFor(alg jose.Algorithm, k *ringKey) jose.Signer {
 	switch key := k.private.(type) {
 	case *rsa.PrivateKey:
-		return jose.NewRSASigner(alg, key)
+		standard := jose.NewRSASigner(alg, key)
+		if k.fast != nil {
+			return r.fastSigner(alg, k, standard)
+		}
+		return standard
 	case *ecdsa.PrivateKey:
 		if key.Curve == elliptic.P256() {
 			return jose.NewECSigner(key)

@@ -35,6 +35,9 @@ type Ring struct {
 	vault   Vault
 	signers Signers
 	cache   perTenant[ringState]
+	// accelerator and fallback are RingOptions' and may be nil.
+	accelerator Accelerator
+	fallback    func(kid string, err error)
 	// served holds the tenants whose first key set has been recorded.
 	served sync.Map
 	tally  tally
@@ -48,11 +51,17 @@ func NewRing(keys Keys, v Vault) *Ring { return NewRingWith(keys, v, RingOptions
 type RingOptions struct {
 	// Signers opens keys that are kept elsewhere; nil when there are none.
 	Signers Signers
+	// Accelerator signs with RSA keys in place of the standard library; nil for
+	// the standard library.
+	Accelerator Accelerator
+	// Fallback hears, once a key and algorithm, that the Accelerator was left
+	// and why; nil for nobody.
+	Fallback func(kid string, err error)
 }
 
 // NewRingWith is NewRing with options.
 func NewRingWith(keys Keys, v Vault, o RingOptions) *Ring {
-	return &Ring{keys: keys, vault: v, signers: o.Signers}
+	return &Ring{keys: keys, vault: v, signers: o.Signers, accelerator: o.Accelerator, fallback: o.Fallback}
 }
 
 // ringState is a tenant's ring at one configuration version.
@@ -85,6 +94,7 @@ type ringKey struct {
 	record  tenant.SigningKey
 	public  crypto.PublicKey
 	private crypto.Signer // only of keys that sign
+	fast    *fastKey      // nil where the standard library signs
 	// longest is the longest life of a token the key has signed, a
 	// time.Duration, as far as this node knows.
 	longest *atomic.Int64
@@ -177,7 +187,7 @@ func (r *Ring) parse(ctx context.Context, t tenant.Tenant, record tenant.Signing
 			again := *k
 			again.record = record
 			if !signs {
-				again.private = nil
+				again.private, again.fast = nil, nil
 			}
 			return &again, nil
 		}
@@ -220,7 +230,7 @@ func (r *Ring) parse(ctx context.Context, t tenant.Tenant, record tenant.Signing
 	if !ok || !samePublic(signer.Public(), k.public) {
 		return nil, errors.New("read private key: not that of the public key")
 	}
-	k.private = signer
+	k.private, k.fast = signer, r.accelerate(record.Kid, signer)
 	return k, nil
 }
 

@@ -201,7 +201,11 @@ func TestRotateByAPI(t *testing.T) {
 			t.Errorf("after the rotation: %v", err)
 		}
 	}
-	for state, want := range map[string]int{"current": http.StatusBadRequest, "next": http.StatusBadRequest, "previous": http.StatusOK} {
+	for _, state := range []string{"current", "next", "previous"} { // the last ends the token we ask with
+		want := http.StatusBadRequest
+		if state == "previous" {
+			want = http.StatusOK
+		}
 		if resp := srv.TryManage(t, http.MethodPut, "keys/signing/"+after[state].Kid+"/revoke", nil); resp.Status != want {
 			t.Errorf("revoke the %s key: %s, want %d", state, resp, want)
 		}
