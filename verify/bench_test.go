@@ -10,9 +10,11 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"testing"
 	"time"
 
@@ -135,5 +137,40 @@ func TestAllocations(t *testing.T) {
 		if got > tt.most {
 			t.Errorf("%s: %v allocations, want at most %v", tt.name, got, tt.most)
 		}
+	}
+}
+
+// What a full feed costs: memory an entry, and the time of a question.
+func BenchmarkFeed(b *testing.B) {
+	const entries = 1_000_000
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	d := newDenylist()
+	for i := range uint64(entries) {
+		var a authorization
+		binary.BigEndian.PutUint64(a[:], i*0x9e3779b97f4a7c15)
+		d.deny(a, noon.Unix()+int64(i%86400))
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	k := key(0, "k0")
+	tok, err := jose.ParseCompact(k.token(b, goodClaims(testIssuer).with(claimSet{"jti": jtiOf(7)})))
+	if err != nil {
+		b.Fatal(err)
+	}
+	c, err := fixed(b, k).checkClaims(&tok)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if d.refuses(c) {
+			b.Fatal("refused")
+		}
+	}
+	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/entries, "B/entry")
+	if d.len() != entries {
+		b.Fatal(d.len())
 	}
 }

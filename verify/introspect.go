@@ -18,6 +18,19 @@ import (
 // Introspection configures asking the issuer about each token that is good by
 // itself (RFC 7662): "did you make this, and may it still be used?" It costs a
 // request where the answer is not remembered; a Feed costs none.
+//
+// # The wire
+//
+//	POST /oauth/introspect
+//	Authorization: Basic …          (RFC 6749 §2.3.1: each part form-encoded)
+//	Content-Type: application/x-www-form-urlencoded
+//
+//	token=…&token_type_hint=access_token
+//
+// The answer is 200 with a JSON object of at most 64 KiB, in which no name stands
+// twice and whose "active" is true or false. Nothing else in it is read: the
+// claims are the token's. Every other answer, a redirect and 401 too, is a
+// failure; after one nobody is asked for 1, 2, 4 … up to 30 s.
 type Introspection struct {
 	// URL is the endpoint. Default: "oauth/introspect" under the issuer.
 	URL string
