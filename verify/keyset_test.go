@@ -444,11 +444,11 @@ func TestFetchTiming(t *testing.T) {
 			},
 		})
 	}
-	verify := func(t *testing.T, v *Verifier) (error, time.Duration) {
+	verify := func(t *testing.T, v *Verifier) (time.Duration, error) {
 		t.Helper()
 		start := time.Now()
 		_, err := v.Verify(context.Background(), raw)
-		return err, time.Since(start)
+		return time.Since(start), err
 	}
 
 	t.Run("a fetch ends after 5 s (SEC-101)", func(t *testing.T) {
@@ -456,24 +456,24 @@ func TestFetchTiming(t *testing.T) {
 			var delay, fetches atomic.Int64
 			delay.Store(int64(time.Hour))
 			v := slow(&delay, &fetches)
-			if err, took := verify(t, v); !errors.Is(err, ErrUnavailable) || took != fetchTimeout {
+			if took, err := verify(t, v); !errors.Is(err, ErrUnavailable) || took != fetchTimeout {
 				t.Errorf("%v after %v, want ErrUnavailable after %v", err, took, fetchTimeout)
 			}
 			// Down from the start: asked again after 1, 2, 4 … s, in between told at once.
-			if err, took := verify(t, v); !errors.Is(err, ErrUnavailable) || took != 0 || fetches.Load() != 1 {
+			if took, err := verify(t, v); !errors.Is(err, ErrUnavailable) || took != 0 || fetches.Load() != 1 {
 				t.Errorf("%v after %v by %d fetches, want ErrUnavailable at once by 1", err, took, fetches.Load())
 			}
 			time.Sleep(time.Second)
-			if err, _ := verify(t, v); !errors.Is(err, ErrUnavailable) || fetches.Load() != 2 {
+			if _, err := verify(t, v); !errors.Is(err, ErrUnavailable) || fetches.Load() != 2 {
 				t.Errorf("a second later: %v by %d fetches, want ErrUnavailable by 2", err, fetches.Load())
 			}
 			time.Sleep(time.Second)
-			if err, _ := verify(t, v); !errors.Is(err, ErrUnavailable) || fetches.Load() != 2 {
+			if _, err := verify(t, v); !errors.Is(err, ErrUnavailable) || fetches.Load() != 2 {
 				t.Errorf("another: %v by %d fetches, want ErrUnavailable by 2", err, fetches.Load())
 			}
 			delay.Store(0)
 			time.Sleep(time.Second)
-			if err, _ := verify(t, v); err != nil {
+			if _, err := verify(t, v); err != nil {
 				t.Errorf("two seconds after the second: %v", err)
 			}
 		})
@@ -482,12 +482,12 @@ func TestFetchTiming(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var delay, fetches atomic.Int64
 			v := slow(&delay, &fetches)
-			if err, _ := verify(t, v); err != nil {
+			if _, err := verify(t, v); err != nil {
 				t.Fatal(err)
 			}
 			delay.Store(int64(3 * time.Second))
 			time.Sleep(defaultLifetime * 4 / 5)
-			if err, took := verify(t, v); err != nil || took != 0 {
+			if took, err := verify(t, v); err != nil || took != 0 {
 				t.Errorf("%v after %v, want nil at once", err, took)
 			}
 			synctest.Wait()
@@ -495,7 +495,7 @@ func TestFetchTiming(t *testing.T) {
 				t.Errorf("%d fetches, want 2", fetches.Load())
 			}
 			time.Sleep(defaultLifetime / 5)
-			if err, took := verify(t, v); err != nil || took != 0 || fetches.Load() != 2 {
+			if took, err := verify(t, v); err != nil || took != 0 || fetches.Load() != 2 {
 				t.Errorf("%v after %v by %d fetches, want the refreshed set", err, took, fetches.Load())
 			}
 		})
@@ -504,16 +504,16 @@ func TestFetchTiming(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var delay, fetches atomic.Int64
 			v := slow(&delay, &fetches)
-			if err, _ := verify(t, v); err != nil {
+			if _, err := verify(t, v); err != nil {
 				t.Fatal(err)
 			}
 			delay.Store(int64(3 * time.Second))
 			time.Sleep(2 * defaultLifetime)
-			if err, took := verify(t, v); err != nil || took != staleWait {
+			if took, err := verify(t, v); err != nil || took != staleWait {
 				t.Errorf("%v after %v, want nil after %v", err, took, staleWait)
 			}
 			time.Sleep(3 * time.Second)
-			if err, took := verify(t, v); err != nil || took != 0 || fetches.Load() != 2 {
+			if took, err := verify(t, v); err != nil || took != 0 || fetches.Load() != 2 {
 				t.Errorf("%v after %v by %d fetches, want nil at once by 2", err, took, fetches.Load())
 			}
 		})
