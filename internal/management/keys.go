@@ -21,18 +21,18 @@ func signingKeyResource() *resource {
 		name: "SigningKey",
 		doc:  "A key that signs tokens. Its private half never leaves.",
 		fields: []field{
-			f("kid", str(), "The key id of the signing key").readOnly(),
-			f("cert", str(), "The public certificate of the signing key").readOnly(),
-			f("pkcs7", str(), "The public certificate of the signing key in pkcs7 format").readOnly(),
-			f("current", boolean(), "True if the key is the current key").readOnly(),
-			f("next", boolean(), "True if the key is the next key").readOnly(),
-			f("previous", boolean(), "True if the key is the previous key").readOnly(),
-			f("current_since", str().as("date-time"), "The date and time when the key became the current key").readOnly(),
-			f("current_until", str().as("date-time"), "The date and time when the current key was rotated").readOnly(),
-			f("fingerprint", str(), "The cert fingerprint").readOnly(),
-			f("thumbprint", str(), "The cert thumbprint").readOnly(),
-			f("revoked", boolean(), "True if the key is revoked").readOnly(),
-			f("revoked_at", str().as("date-time"), "The date and time when the key was revoked").readOnly(),
+			f("kid", str(), "Names the key in token headers and in the key set").readOnly(),
+			f("cert", str(), "Self-signed certificate, PEM with CRLF line ends").readOnly(),
+			f("pkcs7", str(), "The same certificate in a PKCS #7 envelope, PEM").readOnly(),
+			f("current", boolean(), "It signs now").readOnly(),
+			f("next", boolean(), "It is published and will sign after the next rotation").readOnly(),
+			f("previous", boolean(), "It signed before; its tokens still verify").readOnly(),
+			f("current_since", str().as("date-time"), "When it began to sign").readOnly(),
+			f("current_until", str().as("date-time"), "When it ceased to sign").readOnly(),
+			f("fingerprint", str(), "SHA-1 of the certificate in hexadecimal, bytes separated by colons").readOnly(),
+			f("thumbprint", str(), "SHA-1 of the certificate in hexadecimal").readOnly(),
+			f("revoked", boolean(), "Its tokens no longer verify").readOnly(),
+			f("revoked_at", str().as("date-time"), "When it was revoked").readOnly(),
 		},
 	}
 }
@@ -43,7 +43,7 @@ func (a *API) keys() group {
 	scopes := []string{"read:signing_keys"}
 	return group{tag: "keys", operations: []operation{
 		{
-			method: http.MethodGet, path: "/keys/signing", title: "Get all Application Signing Keys",
+			method: http.MethodGet, path: "/keys/signing", title: "List the signing keys",
 			scopes: scopes, status: http.StatusOK, answer: every(key),
 			serve: func(c *call) (any, error) {
 				keys, err := c.store.SigningKeys(c.ctx, c.t.ID)
@@ -54,7 +54,7 @@ func (a *API) keys() group {
 			},
 		},
 		{
-			method: http.MethodGet, path: "/keys/signing/{kid}", title: "Get an Application Signing Key by its key id",
+			method: http.MethodGet, path: "/keys/signing/{kid}", title: "Read one signing key",
 			scopes: scopes, status: http.StatusOK, answer: one(key),
 			serve: func(c *call) (any, error) {
 				keys, err := c.store.SigningKeys(c.ctx, c.t.ID)
