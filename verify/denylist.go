@@ -44,6 +44,10 @@ const (
 	markClient   = "client"   // client_id, azp
 	markAudience = "audience" // one of aud
 	markTenant   = "tenant"   // iss
+	// markGrant is on what a client may have for itself: client_id and one of aud.
+	markGrant = "client_grant"
+	// markConsent is on what a user allowed a client: sub, client_id and one of aud.
+	markConsent = "consent"
 )
 
 const (
@@ -131,13 +135,21 @@ func (d *denylist) refuses(c *claims) bool {
 		d.marked(c, markClient, c.text("client_id")) || d.marked(c, markClient, c.text("azp")) {
 		return true
 	}
+	client := c.text("client_id")
+	if client == "" {
+		client = c.text("azp")
+	}
 	for _, a := range c.aud {
-		if d.marked(c, markAudience, a) {
+		if d.marked(c, markAudience, a) || d.marked(c, markConsent, c.sub+" "+client+" "+a) ||
+			c.sub == client+machine && d.marked(c, markGrant, client+" "+a) {
 			return true
 		}
 	}
 	return false
 }
+
+// machine follows the client in the subject of a client's own token.
+const machine = "@clients"
 
 // marked compares in milliseconds. A token that does not say when it was
 // issued is taken for an old one: the zero time is before all others.

@@ -75,8 +75,11 @@ const (
 //	data: {"kind":"user","id":"auth0|7","before":1772366400000,"exp":1772452800}
 //
 // refuses the tokens of a user (sub), client (client_id or azp), audience (one of
-// aud) or tenant (iss) that were issued before a moment, in Unix milliseconds. It
-// takes the place of the mark of the same kind and id; before 0 lifts that.
+// aud) or tenant (iss) that were issued before a moment, in Unix milliseconds. The
+// id of a client_grant is client and audience, with a space between: it is on
+// the client's own tokens (sub is client@clients). That of a consent is user,
+// client and audience. A mark takes the place of the one of the same kind and id;
+// before 0 lifts that.
 // Kinds we do not know are left alone.
 //
 //	event: live
