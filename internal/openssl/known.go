@@ -1,4 +1,17 @@
+//go:build openssl && linux
+
 package openssl
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"errors"
+	"fmt"
+)
 
 // The key and the answer of the self-test. The key was made for it and signs
 // nothing else, so that it is no secret; the answer is the standard library's.
@@ -25,3 +38,40 @@ const knownSignature = "" +
 	"MtxXSETCOOY6Wp3RfHAhjF3f6vA+jgkW3iP2V1NC9Bwrt337lfF+Z5y4Mp9aBeokVf7J8IscWl7MrTm2Y5U0T2i/wob2LChZNDuN" +
 	"KMNBzobbkJ9tZsJ7OU9l4ozDqcoebMITaR5CA+gvS6pVGwrwgENQdO39IWHzdqQo/OvlCg3la3jQtGOjgTqGFiouW824MbsUv8zj" +
 	"GHpXCAkOjEzsBHwx7iWU70OKq2XhEAX1oK8TU73Icg=="
+
+// selfTest signs with a known key: PKCS #1 v1.5 has one right answer, and of PSS
+// the standard library tells. load hands a key to the library.
+func selfTest(load func(*rsa.PrivateKey) (Signer, error)) error {
+	der, err := base64.StdEncoding.DecodeString(knownKey)
+	if err != nil {
+		return err
+	}
+	key, err := x509.ParsePKCS1PrivateKey(der)
+	if err != nil {
+		return err
+	}
+	want, err := base64.StdEncoding.DecodeString(knownSignature)
+	if err != nil {
+		return err
+	}
+	s, err := load(key)
+	if err != nil {
+		return fmt.Errorf("self-test: %w", err)
+	}
+	sum := sha256.Sum256([]byte("known answer"))
+	got, err := s.Sign(nil, sum[:], crypto.SHA256)
+	if err != nil {
+		return fmt.Errorf("self-test: %w", err)
+	}
+	if !bytes.Equal(got, want) {
+		return errors.New("self-test: wrong answer of PKCS #1 v1.5")
+	}
+	pss := &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: crypto.SHA256}
+	if got, err = s.Sign(nil, sum[:], pss); err != nil {
+		return fmt.Errorf("self-test: %w", err)
+	}
+	if rsa.VerifyPSS(&key.PublicKey, crypto.SHA256, sum[:], got, pss) != nil {
+		return errors.New("self-test: wrong answer of PSS")
+	}
+	return nil
+}

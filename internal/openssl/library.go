@@ -5,6 +5,7 @@ package openssl
 import (
 	"crypto"
 	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -175,4 +176,26 @@ func (k *key) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, 
 func did(function uintptr, args ...uintptr) bool {
 	r, _, _ := purego.SyscallN(function, args...)
 	return int32(r) == 1
+}
+
+// checkKey holds what the library is given to what SEC-78 allows.
+func checkKey(key *rsa.PrivateKey) error {
+	if key == nil || key.N == nil || key.N.BitLen() < 2048 || key.N.BitLen() > 4096 || key.N.BitLen()%8 != 0 {
+		return ErrKey
+	}
+	return nil
+}
+
+// scheme reads the options of a signature: PSS or PKCS #1 v1.5.
+func scheme(digest []byte, opts crypto.SignerOpts) (pss bool, err error) {
+	if opts == nil || opts.HashFunc() != crypto.SHA256 || len(digest) != sha256.Size {
+		return false, ErrScheme
+	}
+	if o, ok := opts.(*rsa.PSSOptions); ok {
+		if o.SaltLength != rsa.PSSSaltLengthEqualsHash {
+			return false, ErrScheme
+		}
+		return true, nil
+	}
+	return false, nil
 }

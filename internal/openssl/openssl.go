@@ -12,14 +12,8 @@
 package openssl
 
 import (
-	"bytes"
 	"crypto"
-	"crypto/rsa"
-	"crypto/sha256"
-	"crypto/x509"
-	"encoding/base64"
 	"errors"
-	"fmt"
 )
 
 var (
@@ -36,63 +30,4 @@ type Signer interface {
 	crypto.Signer
 	// Size is the length of a signature.
 	Size() int
-}
-
-// checkKey holds what the library is given to what SEC-78 allows.
-func checkKey(key *rsa.PrivateKey) error {
-	if key == nil || key.N == nil || key.N.BitLen() < 2048 || key.N.BitLen() > 4096 || key.N.BitLen()%8 != 0 {
-		return ErrKey
-	}
-	return nil
-}
-
-// scheme reads the options of a signature: PSS or PKCS #1 v1.5.
-func scheme(digest []byte, opts crypto.SignerOpts) (pss bool, err error) {
-	if opts == nil || opts.HashFunc() != crypto.SHA256 || len(digest) != sha256.Size {
-		return false, ErrScheme
-	}
-	if o, ok := opts.(*rsa.PSSOptions); ok {
-		if o.SaltLength != rsa.PSSSaltLengthEqualsHash {
-			return false, ErrScheme
-		}
-		return true, nil
-	}
-	return false, nil
-}
-
-// selfTest signs with a known key: PKCS #1 v1.5 has one right answer, and of PSS
-// the standard library tells. load hands a key to the library.
-func selfTest(load func(*rsa.PrivateKey) (Signer, error)) error {
-	der, err := base64.StdEncoding.DecodeString(knownKey)
-	if err != nil {
-		return err
-	}
-	key, err := x509.ParsePKCS1PrivateKey(der)
-	if err != nil {
-		return err
-	}
-	want, err := base64.StdEncoding.DecodeString(knownSignature)
-	if err != nil {
-		return err
-	}
-	s, err := load(key)
-	if err != nil {
-		return fmt.Errorf("self-test: %w", err)
-	}
-	sum := sha256.Sum256([]byte("known answer"))
-	got, err := s.Sign(nil, sum[:], crypto.SHA256)
-	if err != nil {
-		return fmt.Errorf("self-test: %w", err)
-	}
-	if !bytes.Equal(got, want) {
-		return errors.New("self-test: wrong answer of PKCS #1 v1.5")
-	}
-	pss := &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: crypto.SHA256}
-	if got, err = s.Sign(nil, sum[:], pss); err != nil {
-		return fmt.Errorf("self-test: %w", err)
-	}
-	if rsa.VerifyPSS(&key.PublicKey, crypto.SHA256, sum[:], got, pss) != nil {
-		return errors.New("self-test: wrong answer of PSS")
-	}
-	return nil
 }
