@@ -1,7 +1,8 @@
-// Package openssl makes RSA signatures with the system's libcrypto, about four
-// times as fast as the standard library does (D7). The library is loaded while
-// the program runs, without cgo, and only in programs built with the tag
-// openssl, on Linux; in all others Open is ErrNotBuilt.
+// Package openssl makes RSA signatures with the system's libcrypto, which is
+// faster than the standard library; by how much depends on the processor (D7,
+// docs/figures.md). The library is loaded while the program runs, without cgo,
+// and only in programs built with the tag openssl, on Linux; in all others Open
+// is ErrNotBuilt.
 //
 // It promises: a library that cannot be loaded, is older than OpenSSL 3 or gives
 // a wrong known answer is an error of Open and nothing else; a key is handed to
