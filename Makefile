@@ -24,7 +24,7 @@ checks := build lint test openssl race examples cross journeys crash-short vuln
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run build test openssl race postgres lint vuln journeys goclients fuzz bench crash crash-short \
+.PHONY: help run build test openssl race postgres lint vuln journeys goclients fuzz bench crash crash-short soak \
 	cover examples cross dist check tools clean FORCE
 
 help: ## list the targets
@@ -50,7 +50,11 @@ openssl: ## the tests of the build that signs with the system's libcrypto
 	CGO_ENABLED=0 $(GO) test -tags openssl ./internal/openssl ./internal/token ./internal/app
 
 postgres: ## the tests that touch a store, on a PostgreSQL started for them
-	.ci/with-postgres $(GO) test -count=1 -timeout 15m ./internal/store/... ./internal/app/... ./authtest/...
+	.ci/with-postgres $(GO) test -count=1 -timeout 15m ./internal/store/... ./internal/grant/... ./internal/app/... ./authtest/... ./tokensource/sqlstore/...
+
+SOAK_ROUNDS ?= 50
+soak: ## the races over refresh tokens, SOAK_ROUNDS (50) rounds each, on both engines
+	BULLA_RACE_ROUNDS=$(SOAK_ROUNDS) .ci/with-postgres $(GO) test -count=1 -timeout 30m -run 'HundredPresentations|RevocationRacesRefresh' ./internal/grant
 
 lint: $(golangci_lint) ## formatting, vet, linters, tidy modules
 	@unformatted=$$(gofmt -l $$($(GO) list -f '{{.Dir}}' ./...) journeys/goclients/*.go) && \
