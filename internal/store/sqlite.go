@@ -94,7 +94,7 @@ func (e *sqliteEngine) open(ctx context.Context) error {
 		return err
 	}
 	var err error
-	if e.db, err = sql.Open("sqlite", sqliteDSN(e.opts.Path, "immediate", 4096, false)); err != nil {
+	if e.db, err = sql.Open("sqlite", sqliteDSN(e.opts.Path, "immediate", 2048, false)); err != nil {
 		return err
 	}
 	e.db.SetMaxOpenConns(1)
